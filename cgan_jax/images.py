@@ -1,0 +1,80 @@
+"""The layout of joint images: sketch on the left, photo on the right.
+
+`join`, `split` and `luma` take NumPy and JAX arrays alike, with any leading axes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+Side = Literal["sketch", "photo"]
+_LUMA = (0.299, 0.587, 0.114)
+
+
+def join(
+    sketch: Float[Any, "*b h w 3"], photo: Float[Any, "*b h w 3"]
+) -> Float[Any, "*b h w2 3"]:
+    """Puts a sketch and its photo side by side: `(..., h, h, 3)` -> `(..., h, 2h, 3)`."""
+    return sketch.__array_namespace__().concat([sketch, photo], axis=-2)
+
+
+def split(
+    joint: Float[Any, "*b h w2 3"],
+) -> tuple[Float[Any, "*b h w 3"], Float[Any, "*b h w 3"]]:
+    """The sketch and the photo of joint images."""
+    half = joint.shape[-2] // 2
+    return joint[..., :half, :], joint[..., half:, :]
+
+
+def half_mask(height: int, side: Side) -> Float[np.ndarray, "h w"]:
+    """Mask of joint images, 1 on the half that is known, 0 on the other.
+
+    Raises:
+      ValueError: side is neither `sketch` nor `photo`.
+    """
+    if side not in ("sketch", "photo"):
+        raise ValueError(f"side must be 'sketch' or 'photo', got {side!r}")
+    mask = np.zeros((height, 2 * height), np.float32)
+    mask[:, slice(None, height) if side == "sketch" else slice(height, None)] = 1.0
+    return mask
+
+
+def luma(image: Float[Any, "*b 3"]) -> Float[Any, "*b"]:
+    """Grey value 0.299 R + 0.587 G + 0.114 B, on the scale of the image."""
+    red, green, blue = _LUMA
+    return red * image[..., 0] + green * image[..., 1] + blue * image[..., 2]
+
+
+def to_uint8(image: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
+    """Maps [-1, 1] to 0..255, rounding; values outside are clipped."""
+    scaled = (np.asarray(image, np.float32) + 1.0) * 127.5
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def from_uint8(image: UInt8[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Maps 0..255 to [-1, 1], float32; `to_uint8` undoes it exactly."""
+    return image.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+
+
+def grid(
+    rows: list[list[UInt8[np.ndarray, "h w 3"]]], *, gap: int = 2, scale: int = 1
+) -> UInt8[np.ndarray, "height width 3"]:
+    """A contact sheet: pictures of one size in rows, on white, `scale` times enlarged.
+
+    Args:
+      rows: pictures of each row; short rows are filled with white.
+      gap: white pixels between pictures, before the enlargement.
+      scale: whole number; each pixel becomes a square of this size.
+    """
+    h, w = rows[0][0].shape[:2]
+    columns = max(len(row) for row in rows)
+    shape = (len(rows) * (h + gap) + gap, columns * (w + gap) + gap, 3)
+    sheet = np.full(shape, 255, np.uint8)
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            top, left = gap + i * (h + gap), gap + j * (w + gap)
+            sheet[top : top + h, left : left + w] = picture
+    return sheet.repeat(scale, axis=0).repeat(scale, axis=1)

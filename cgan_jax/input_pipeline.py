@@ -1,0 +1,108 @@
+"""Batches of joint images for training and evaluation, read with grain."""
+
+from collections.abc import Iterator, Mapping
+
+import grain
+import numpy as np
+from jaxtyping import Float
+
+from cgan_jax.dataset import Pairs
+
+# Batches read ahead: enough to hide the reading behind a step, small enough to forget.
+_READ = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
+
+
+def joint_from_pair(pair: Mapping[str, np.ndarray]) -> Float[np.ndarray, "s 2*s 3"]:
+    """The joint image of a pair: the sketch on the left, the photograph on the right.
+
+    Args:
+      pair: uint8 `sketch` (s, s) and `photo` (s, s, 3).
+
+    Returns:
+      float32 in [-1, 1], x / 127.5 - 1; the sketch is grey in three channels.
+    """
+    side = len(pair["sketch"])
+    joint = np.empty((side, 2 * side, 3), np.float32)
+    joint[:, :side] = pair["sketch"][:, :, None]
+    joint[:, side:] = pair["photo"]
+    joint /= 127.5
+    joint -= 1
+    return joint
+
+
+def flip_pair(pair: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The pair seen in a mirror: sketch and photograph, each within itself."""
+    return {name: half[:, ::-1] for name, half in pair.items()}
+
+
+def make_train_iterator(
+    pairs: Pairs,
+    *,
+    batch_size: int,
+    seed: int,
+    flip: bool = True,
+    host: int = 0,
+    num_hosts: int = 1,
+) -> grain.DatasetIterator[dict[str, np.ndarray]]:
+    """Batches without end, in a new order each epoch.
+
+    Row r of host h is row r * num_hosts + h of the batch that one host alone would
+    have. A batch may hold the end of one epoch and the beginning of the next.
+    `get_state` and `set_state` of the iterator bring back the very same batches.
+
+    Args:
+      pairs: the training pairs.
+      batch_size: number of pairs in a step, over all hosts together.
+      seed: decides the order and the flips.
+      flip: mirror half of the pairs, chosen anew each time.
+      host: index of this process, below num_hosts.
+      num_hosts: number of processes that share each batch.
+
+    Returns:
+      An iterator of `{'joint': float32 (batch_size / num_hosts, s, 2 s, 3)}` in [-1, 1].
+
+    Raises:
+      ValueError: there are fewer pairs than one batch, or the hosts cannot share it.
+    """
+    _check_batch(len(pairs), batch_size, num_hosts)
+    # repeat() reshuffles each epoch; the share of a host comes after everything random.
+    dataset = grain.MapDataset.source(pairs).seed(seed).shuffle().repeat(None)
+    if flip:
+        dataset = dataset.random_map(_maybe_flip)
+    dataset = dataset[host::num_hosts].map(_to_example)
+    batches = dataset.batch(batch_size // num_hosts, drop_remainder=True)
+    return iter(batches.to_iter_dataset(_READ))
+
+
+def all_batches(pairs: Pairs, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Every pair once, in order, for evaluation; the last batch may be smaller.
+
+    Yields:
+      `{'joint': float32 (at most batch_size, s, 2 s, 3)}` in [-1, 1].
+    """
+    for start in range(0, len(pairs), batch_size):
+        rows = range(start, min(start + batch_size, len(pairs)))
+        yield {"joint": np.stack([joint_from_pair(pairs[row]) for row in rows])}
+
+
+def _check_batch(num_pairs: int, batch_size: int, num_hosts: int) -> None:
+    if batch_size < 1 or batch_size % num_hosts:
+        raise ValueError(
+            f"config.batch_size is {batch_size}: it must be a positive multiple of the "
+            f"number of hosts, {num_hosts}"
+        )
+    if num_pairs < batch_size:
+        raise ValueError(
+            f"the data source has {num_pairs} pictures, fewer than one batch of {batch_size}: "
+            "lower config.batch_size or give a source with more pictures"
+        )
+
+
+def _maybe_flip(
+    pair: Mapping[str, np.ndarray], rng: np.random.Generator
+) -> Mapping[str, np.ndarray]:
+    return flip_pair(pair) if rng.random() < 0.5 else pair
+
+
+def _to_example(pair: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {"joint": joint_from_pair(pair)}

@@ -1,0 +1,221 @@
+"""Generator and discriminator of joint images, as pure linen modules.
+
+The network is Figure 2 of the paper: at 64x128 the generator is linear -> 4x8x512, then
+four transposed convolutions; the discriminator mirrors it. Other heights keep the 4x8
+grid and change the number of layers: 32 has three, 128 has five.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from cgan_jax import strided_conv
+
+_KERNEL_SIZE = 5
+_GRID = (4, 8)  # height and width where the convolutions start
+_LEAK = 0.2
+_kernel_init = nn.initializers.normal(0.02)
+
+
+def _scale_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Batch norm scales: normal(1, 0.02)."""
+    return 1.0 + 0.02 * jax.random.normal(key, shape, dtype)
+
+
+class GanPair(NamedTuple):
+    """One value for the generator and one for the discriminator."""
+
+    gen: Any
+    disc: Any
+
+
+def num_layers(height: int) -> int:
+    """Number of stride-2 layers of joint images `height` x `2 * height`.
+
+    Raises:
+      ValueError: height is not 8, 16, 32, ...
+    """
+    layers = (height // _GRID[0]).bit_length() - 1
+    if layers < 1 or _GRID[0] << layers != height:
+        raise ValueError(f"image height must be 8, 16, 32, 64, ...; got {height}")
+    return layers
+
+
+class StridedConv(nn.Module):
+    """Stride-2 convolution, kernel 5: `(n, 2h, 2w, c)` -> `(n, h, w, features)`."""
+
+    features: int
+    use_bias: bool
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 f"]:
+        shape = (_KERNEL_SIZE, _KERNEL_SIZE, x.shape[-1], self.features)
+        kernel = self.param("kernel", _kernel_init, shape).astype(self.dtype)
+        y = strided_conv.conv(x.astype(self.dtype), kernel)
+        return y + _bias(self, self.features) if self.use_bias else y
+
+
+class StridedConvTranspose(nn.Module):
+    """Transposed convolution, kernel 5: `(n, h, w, c)` -> `(n, 2h, 2w, features)`."""
+
+    features: int
+    use_bias: bool
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 f"]:
+        shape = (_KERNEL_SIZE, _KERNEL_SIZE, self.features, x.shape[-1])
+        kernel = self.param("kernel", _kernel_init, shape).astype(self.dtype)
+        y = strided_conv.conv_transpose(x.astype(self.dtype), kernel)
+        return y + _bias(self, self.features) if self.use_bias else y
+
+
+def _bias(module: nn.Module, features: int) -> Array:
+    dtype = module.dtype  # type: ignore[attr-defined]
+    return module.param("bias", nn.initializers.zeros, (features,)).astype(dtype)
+
+
+class Generator(nn.Module):
+    """Latents -> joint images in [-1, 1]; batch norm and ReLU between, tanh last.
+
+    Attributes:
+      base_filters: channels before the last layer; 64 in the paper.
+      z_dim: size of the latent; 100 in the paper.
+      height: height of the joint image, its width is twice that; 64 in the paper.
+      dtype: type of the computation; parameters and the image stay float32.
+      bn_decay: decay of the running averages of batch norm.
+      axis_name: mapped axis over which batch norm takes its statistics, if any.
+    """
+
+    base_filters: int = 64
+    z_dim: int = 100
+    height: int = 64
+    dtype: Any = jnp.float32
+    bn_decay: float = 0.9
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, z: Float[Array, "n z"], train: bool) -> Float[Array, "n h w 3"]:
+        """Maps z in [-1, 1], shape `(n, z_dim)`, to `(n, height, 2 * height, 3)`.
+
+        With `train`, batch norm uses the batch's statistics and updates the running
+        averages in `batch_stats`; without, it uses these and images are independent.
+
+        Raises:
+          ValueError: z is not `z_dim` wide.
+        """
+        if z.shape[-1] != self.z_dim:
+            raise ValueError(f"z is {z.shape[-1]} wide, z_dim is {self.z_dim}")
+        layers = num_layers(self.height)
+        channels = self.base_filters << (layers - 1)
+        x = nn.Dense(
+            _GRID[0] * _GRID[1] * channels,
+            use_bias=False,
+            kernel_init=_kernel_init,
+            dtype=self.dtype,
+            name="linear",
+        )(z)
+        x = x.reshape(-1, *_GRID, channels)
+        x = nn.relu(_batch_norm(self, train, "bn_0")(x))
+        for i in range(1, layers):
+            x = StridedConvTranspose(
+                channels >> i, False, self.dtype, name=f"deconv_{i}"
+            )(x)
+            x = nn.relu(_batch_norm(self, train, f"bn_{i}")(x))
+        x = StridedConvTranspose(3, True, self.dtype, name=f"deconv_{layers}")(x)
+        return jnp.tanh(x.astype(jnp.float32))
+
+
+class Discriminator(nn.Module):
+    """Joint images -> logits of being real. Attributes as in `Generator`."""
+
+    base_filters: int = 64
+    height: int = 64
+    dtype: Any = jnp.float32
+    bn_decay: float = 0.9
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w 3"], train: bool) -> Float[Array, " n"]:
+        """Maps `(n, height, 2 * height, 3)` in [-1, 1] to `(n,)` logits.
+
+        Raises:
+          ValueError: the image has another size.
+        """
+        if x.shape[1:] != (self.height, 2 * self.height, 3):
+            raise ValueError(f"expected height {self.height}, got image {x.shape[1:]}")
+        for i in range(num_layers(self.height)):
+            x = StridedConv(
+                self.base_filters << i, i == 0, self.dtype, name=f"conv_{i}"
+            )(x)
+            if i > 0:
+                x = _batch_norm(self, train, f"bn_{i}")(x)
+            x = nn.leaky_relu(x, _LEAK)
+        x = x.reshape(x.shape[0], -1)
+        logits = nn.Dense(1, kernel_init=_kernel_init, dtype=self.dtype, name="linear")(
+            x
+        )
+        return logits[:, 0].astype(jnp.float32)
+
+
+def _batch_norm(parent: Generator | Discriminator, train: bool, name: str) -> Any:
+    return nn.BatchNorm(
+        use_running_average=not train,
+        momentum=parent.bn_decay,
+        epsilon=1e-5,
+        scale_init=_scale_init,
+        dtype=parent.dtype,
+        axis_name=parent.axis_name,
+        name=name,
+    )
+
+
+def make_models(
+    *,
+    base_filters: int,
+    z_dim: int,
+    height: int,
+    dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+) -> GanPair:
+    """The generator and discriminator of one model; arguments as in `Generator`."""
+    shared = dict(base_filters=base_filters, height=height, axis_name=axis_name)
+    dtype = jnp.dtype(dtype)
+    return GanPair(
+        Generator(z_dim=z_dim, dtype=dtype, **shared),
+        Discriminator(dtype=dtype, **shared),
+    )
+
+
+def sample_z(key: Array, n: int, z_dim: int) -> Float[Array, "n z"]:
+    """`n` latents, i.i.d. uniform on [-1, 1] (slides of the paper)."""
+    return jax.random.uniform(key, (n, z_dim), minval=-1.0, maxval=1.0)
+
+
+def generate(
+    gen: Generator, variables: dict[str, Any], z: Float[Array, "n z"]
+) -> Float[Array, "n h w 3"]:
+    """Joint images of z on running averages: each depends on its own z alone."""
+    return gen.apply(variables, z, train=False)
+
+
+def recompute_batch_stats(
+    gen: Generator, params: Any, key: Array, num_samples: int = 512
+) -> Any:
+    """Batch statistics of `params` over `num_samples` latents, in one batch.
+
+    Averaged parameters have other statistics than the averages that were running while
+    they were trained; images made with those look far worse.
+    """
+    z = sample_z(key, num_samples, gen.z_dim)
+    once = gen.clone(bn_decay=0.0, axis_name=None)
+    stats = once.init(key, z[:1], train=False)["batch_stats"]
+    variables = {"params": params, "batch_stats": stats}
+    _, updated = once.apply(variables, z, train=True, mutable=["batch_stats"])
+    return updated["batch_stats"]

@@ -1,0 +1,314 @@
+"""Stride-2 convolutions and their transposes, lowered for the platform.
+
+A stride-2 convolution, its transpose and its weight gradient are three bilinear maps
+of one trilinear form,
+
+    <y, conv(x, w)> = <x, conv_transpose(y, w)> = <w, weight_gradient(x, y)>,
+
+so that the gradient of each is made of the other two, to any order. XLA's CPU backend
+runs the plain forms of the last two (and, at many channels, of the first) several times
+slower than a matrix product of the same size; here each map has a CPU form, equal to the
+plain one up to rounding. Every other platform gets the plain form.
+
+Arrays are NHWC, kernels HWIO of the *convolution*: `(k, k, wide, narrow)`, where the
+"wide" side has twice the height and width of the "narrow" side: `wide` channels of
+`(2h, 2w)` pixels there, `narrow` channels of `(h, w)` pixels here. A transposed
+convolution therefore has its output channels third and its input channels last, as in
+TensorFlow. Padding is TensorFlow's SAME: for kernel 5, one before and two after.
+Reverse mode only (`jax.custom_vjp`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_batching import custom_vmap
+from jaxtyping import Array, Float
+
+Wide = Float[Array, "n h2 w2 wide"]
+Narrow = Float[Array, "n h w narrow"]
+Kernel = Float[Array, "k k wide narrow"]
+
+# Patches of a few pictures at a time stay in the cache; of the whole batch they do not.
+# Measured on a server CPU (docs/performance.md): flat between 4 and 8 MB.
+_PATCH_BYTES = 8 * 2**20
+# Below this many channels on the wide side the four phase convolutions are starved, and
+# one matrix product followed by a sum of shifted pictures is faster.
+_FEW_CHANNELS = 8
+
+
+def _padding(k: int) -> tuple[int, int]:
+    """TensorFlow's SAME padding for stride 2 and an even size: (before, after)."""
+    return (k - 2) // 2, (k - 2) - (k - 2) // 2
+
+
+# ---------------------------------------------------------------- plain forms
+
+
+def _plain_conv(x: Wide, w: Kernel) -> Narrow:
+    return lax.conv_general_dilated(
+        x,
+        w,
+        (2, 2),
+        (_padding(w.shape[0]),) * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def _plain_conv_transpose(y: Narrow, w: Kernel) -> Wide:
+    n, h, width, _ = y.shape
+    x = jax.ShapeDtypeStruct((n, 2 * h, 2 * width, w.shape[2]), y.dtype)
+    return jax.linear_transpose(lambda x: _plain_conv(x, w), x)(y)[0]
+
+
+def _plain_weight_gradient(x: Wide, y: Narrow, k: int) -> Kernel:
+    w = jax.ShapeDtypeStruct((k, k, x.shape[3], y.shape[3]), x.dtype)
+    return jax.linear_transpose(lambda w: _plain_conv(x, w), w)(y)[0]
+
+
+# ------------------------------------------------------------------ CPU forms
+
+
+def _patches(x: Wide, k: int) -> Float[Array, "n h w patch"]:
+    """The k*k*wide inputs of each output pixel, side by side (im2col)."""
+    _, h2, w2, _ = x.shape
+    x = jnp.pad(x, ((0, 0), _padding(k), _padding(k), (0, 0)))
+    taps = [x[:, a : a + h2 : 2, b : b + w2 : 2] for a in range(k) for b in range(k)]
+    return jnp.concatenate(taps, axis=-1)
+
+
+def _chunk(n: int, bytes_each: int) -> int:
+    """The largest divisor of n whose patches fit `_PATCH_BYTES`, or 1."""
+    fitting = max(1, _PATCH_BYTES // bytes_each)
+    return max(d for d in range(1, n + 1) if n % d == 0 and d <= fitting)
+
+
+def _chunked(x: Array, chunk: int) -> Array:
+    return x.reshape(x.shape[0] // chunk, chunk, *x.shape[1:])
+
+
+def _map_chunks(fn: Callable[[Array], Array], x: Array, bytes_each: int) -> Array:
+    """`fn` over the batch of x, a few pictures at a time."""
+    chunk = _chunk(x.shape[0], bytes_each)
+    if chunk == x.shape[0]:
+        return fn(x)
+    out = lax.map(fn, _chunked(x, chunk))
+    return out.reshape(-1, *out.shape[2:])
+
+
+def _patch_bytes(x: Wide, k: int) -> int:
+    """Bytes of one picture's patches, for a picture of the wide side."""
+    return x.shape[1] * x.shape[2] // 4 * k * k * x.shape[3] * x.dtype.itemsize
+
+
+def _cpu_conv(x: Wide, w: Kernel) -> Narrow:
+    k = w.shape[0]
+    matrix = w.reshape(-1, w.shape[3])
+    return _map_chunks(lambda x: _patches(x, k) @ matrix, x, _patch_bytes(x, k))
+
+
+def _cpu_weight_gradient(x: Wide, y: Narrow, k: int) -> Kernel:
+    def add(total: Array, xy: tuple[Array, Array]) -> tuple[Array, None]:
+        x, y = xy
+        patches = _patches(x, k).reshape(-1, total.shape[0])
+        return total + patches.T @ y.reshape(-1, total.shape[1]), None
+
+    chunk = _chunk(x.shape[0], _patch_bytes(x, k))
+    total = jnp.zeros((k * k * x.shape[3], y.shape[3]), x.dtype)
+    total, _ = lax.scan(add, total, (_chunked(x, chunk), _chunked(y, chunk)))
+    return total.reshape(k, k, x.shape[3], y.shape[3])
+
+
+def _phase_taps(k: int, parity: int) -> tuple[int, tuple[int, int]]:
+    """First kernel tap of an output parity, and the padding of its convolution.
+
+    Output pixel 2q + parity meets tap a at input pixel q + (parity + before - a) / 2.
+    """
+    before, _ = _padding(k)
+    first = (parity + before) % 2
+    last = range(first, k, 2)[-1]
+    return first, ((last - parity - before) // 2, (parity + before - first) // 2)
+
+
+def _cpu_conv_transpose_by_phases(y: Narrow, w: Kernel) -> Wide:
+    """Four stride-1 convolutions, one for each parity of output row and column."""
+    n, h, width, _ = y.shape
+    phases = []
+    for row in range(2):
+        for column in range(2):
+            a, pad_a = _phase_taps(w.shape[0], row)
+            b, pad_b = _phase_taps(w.shape[0], column)
+            taps = jnp.flip(w[a::2, b::2], (0, 1))
+            dims = ("NHWC", "HWOI", "NHWC")
+            phases.append(
+                lax.conv_general_dilated(
+                    y, taps, (1, 1), (pad_a, pad_b), dimension_numbers=dims
+                )
+            )
+    out = jnp.stack(phases, axis=-2).reshape(n, h, width, 2, 2, w.shape[2])
+    return out.transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * h, 2 * width, -1)
+
+
+def _cpu_conv_transpose_by_columns(y: Narrow, w: Kernel) -> Wide:
+    """One matrix product, then a sum of shifted pictures (col2im)."""
+    k, _, wide, narrow = w.shape
+    matrix = w.reshape(-1, narrow).T
+
+    def fold(y: Narrow) -> Wide:
+        n, h, width, _ = y.shape
+        columns = (y @ matrix).reshape(n, h, width, k, k, wide)
+        return _sum_columns(columns)
+
+    h, width = y.shape[1:3]
+    return _map_chunks(fold, y, h * width * k * k * wide * y.dtype.itemsize)
+
+
+def _sum_columns(columns: Float[Array, "n h w k k wide"]) -> Wide:
+    n, h, width, k, _, wide = columns.shape
+    rows = []
+    for row in range(2):
+        a, pad_a = _phase_taps(k, row)
+        for column in range(2):
+            b, pad_b = _phase_taps(k, column)
+            taps = columns[:, :, :, a::2, b::2]
+            taps = jnp.pad(taps, ((0, 0), pad_a, pad_b, (0, 0), (0, 0), (0, 0)))
+            rows.append(_sum_shifted(taps, h, width))
+    out = jnp.stack(rows, axis=-2).reshape(n, h, width, 2, 2, wide)
+    return out.transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * h, 2 * width, wide)
+
+
+def _sum_shifted(
+    taps: Float[Array, "n hp wp a b wide"], h: int, width: int
+) -> Float[Array, "n h w wide"]:
+    """Tap number i of a phase comes from the pixel (last - i) further on."""
+    last_a, last_b = taps.shape[3] - 1, taps.shape[4] - 1
+    return sum(
+        taps[:, last_a - i : last_a - i + h, last_b - j : last_b - j + width, i, j]
+        for i in range(last_a + 1)
+        for j in range(last_b + 1)
+    )
+
+
+def _cpu_conv_transpose(y: Narrow, w: Kernel) -> Wide:
+    if w.shape[2] < _FEW_CHANNELS:
+        return _cpu_conv_transpose_by_columns(y, w)
+    return _cpu_conv_transpose_by_phases(y, w)
+
+
+# ------------------------------------------------- platform, batching, gradients
+
+
+def _by_platform(
+    plain: Callable[..., Array], cpu: Callable[..., Array], *, batched: int
+) -> Callable[..., Array]:
+    """Chooses the form when it is lowered; `vmap` joins the batch, as XLA would.
+
+    The first `batched` arguments hold a batch. A map over them alone becomes a larger
+    batch; any other map runs one element after the other.
+    """
+
+    @custom_vmap
+    def op(*args: Array) -> Array:
+        return lax.platform_dependent(*args, cpu=cpu, default=plain)
+
+    @op.def_vmap
+    def _(size: int, in_batched: list[bool], *args: Array) -> tuple[Array, bool]:
+        if batched == 1 and in_batched == [True, False]:
+            x, w = args
+            out = op(x.reshape(-1, *x.shape[2:]), w)
+            return out.reshape(size, -1, *out.shape[1:]), True
+        args = tuple(
+            a if b else jnp.broadcast_to(a, (size, *a.shape))
+            for a, b in zip(args, in_batched, strict=True)
+        )
+        return lax.map(lambda args: op(*args), args), True
+
+    return op
+
+
+_conv = _by_platform(_plain_conv, _cpu_conv, batched=1)
+_conv_transpose = _by_platform(_plain_conv_transpose, _cpu_conv_transpose, batched=1)
+
+
+@functools.cache
+def _weight_gradient_of_size(k: int) -> Callable[..., Array]:
+    plain = functools.partial(_plain_weight_gradient, k=k)
+    cpu = functools.partial(_cpu_weight_gradient, k=k)
+    return _by_platform(plain, cpu, batched=2)
+
+
+@jax.custom_vjp
+def conv(x: Wide, w: Kernel) -> Narrow:
+    """Stride-2 convolution, SAME padding as TensorFlow pads.
+
+    Args:
+      x: pictures `(n, 2h, 2w, wide)`.
+      w: kernel `(k, k, wide, narrow)`, k at least 2.
+
+    Returns:
+      `(n, h, w, narrow)`.
+
+    Raises:
+      ValueError: a height or width is odd.
+    """
+    if x.shape[1] % 2 or x.shape[2] % 2:
+        raise ValueError(f"stride 2 needs an even height and width, got {x.shape}")
+    return _conv(x, w)
+
+
+@jax.custom_vjp
+def conv_transpose(y: Narrow, w: Kernel) -> Wide:
+    """Transposed stride-2 convolution: the input gradient of `conv`.
+
+    Args:
+      y: pictures `(n, h, w, narrow)`.
+      w: kernel `(k, k, wide, narrow)`: output channels third, input channels last.
+
+    Returns:
+      `(n, 2h, 2w, wide)`.
+    """
+    return _conv_transpose(y, w)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def weight_gradient(x: Wide, y: Narrow, k: int) -> Kernel:
+    """The kernel gradient of `conv` at x for the output gradient y.
+
+    Args:
+      x: pictures `(n, 2h, 2w, wide)`.
+      y: pictures `(n, h, w, narrow)`.
+      k: kernel size.
+
+    Returns:
+      `(k, k, wide, narrow)`.
+    """
+    return _weight_gradient_of_size(k)(x, y)
+
+
+def _conv_bwd(saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+    x, w = saved
+    return conv_transpose(dy, w), weight_gradient(x, dy, w.shape[0])
+
+
+def _conv_transpose_bwd(saved: tuple[Array, Array], dx: Array) -> tuple[Array, Array]:
+    y, w = saved
+    return conv(dx, w), weight_gradient(dx, y, w.shape[0])
+
+
+def _weight_gradient_bwd(
+    k: int, saved: tuple[Array, Array], dw: Array
+) -> tuple[Array, Array]:
+    del k
+    x, y = saved
+    return conv_transpose(y, dw), conv(x, dw)
+
+
+conv.defvjp(lambda x, w: (conv(x, w), (x, w)), _conv_bwd)
+conv_transpose.defvjp(lambda y, w: (conv_transpose(y, w), (y, w)), _conv_transpose_bwd)
+weight_gradient.defvjp(
+    lambda x, y, k: (weight_gradient(x, y, k), (x, y)), _weight_gradient_bwd
+)

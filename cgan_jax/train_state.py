@@ -1,0 +1,59 @@
+"""Everything that a training step changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array
+
+from cgan_jax.models import GanPair, sample_z
+
+
+class GanState(struct.PyTreeNode):
+    """State of training; a pytree, the same on every device.
+
+    Attributes:
+      step: updates done, int32 scalar.
+      params: parameters of G and D.
+      batch_stats: running averages of G and D.
+      opt_state: optimizer states of G and D.
+      ema_params: exponential moving average of G's parameters.
+    """
+
+    step: Array
+    params: GanPair
+    batch_stats: GanPair
+    opt_state: GanPair
+    ema_params: Any
+
+
+def make_tx(learning_rate: float, beta1: float) -> GanPair:
+    """Adam for G and for D; DCGAN's beta1 of 0.5 is usual."""
+    tx = optax.adam(learning_rate, b1=beta1)
+    return GanPair(tx, tx)
+
+
+def create_state(models: GanPair, tx: GanPair, key: Array) -> GanState:
+    """Initial parameters, statistics and optimizer states; the EMA starts at G."""
+    key_gen, key_disc, key_z = jax.random.split(key, 3)
+    z = sample_z(key_z, 2, models.gen.z_dim)
+    gen = models.gen.init(key_gen, z, train=False)
+    joint = jnp.zeros((2, models.disc.height, 2 * models.disc.height, 3))
+    disc = models.disc.init(key_disc, joint, train=False)
+    return state_from_variables(gen, disc, tx)
+
+
+def state_from_variables(gen: Any, disc: Any, tx: GanPair) -> GanState:
+    """A state at step 0 that starts from the given variables of G and D."""
+    return GanState(
+        step=jnp.zeros((), jnp.int32),
+        params=GanPair(gen["params"], disc["params"]),
+        batch_stats=GanPair(gen["batch_stats"], disc["batch_stats"]),
+        opt_state=GanPair(tx.gen.init(gen["params"]), tx.disc.init(disc["params"])),
+        # A copy: a donated state may not hold one buffer twice.
+        ema_params=jax.tree.map(jnp.copy, gen["params"]),
+    )

@@ -1,0 +1,45 @@
+"""Defaults of every experiment, each with its unit and the source of its value.
+
+Sources: "slides", "figure": the talk on, and the figures of, *Image Generation from
+Sketch Constraint Using Contextual GAN* (ECCV 2018, arXiv 1711.08972); "authors' code":
+the released variant; "request": asked for by this project's users; "ours": decided here
+(docs/design.md says why).
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """The paper's recipe at 64x128; variants change fields of this one."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0  # ours; of everything random in a run
+
+    config.data = ml_collections.ConfigDict()
+    # ours; folder or ZIP of photographs, relative to the current folder
+    config.data.source = "data/faces_train.zip"
+    config.data.style = "xdog"  # slides; lines only: ours
+    config.data.cache_dir = "~/.cache/cgan_jax"  # ours; sketch-photo pairs, made once
+    config.data.flip = True  # ours; mirrors both halves of half of the pairs
+
+    config.model = ml_collections.ConfigDict()
+    config.model.base_filters = 64  # figure; channels at half of the image's size
+    config.model.z_dim = 100  # slides
+    config.model.height = 64  # figure; pixels, the joint image is twice as wide
+    config.model.dtype = "float32"  # ours; of the computation, parameters are float32
+
+    config.train = ml_collections.ConfigDict()
+    config.train.batch_size = 64  # slides; pairs a step, over all devices
+    config.train.num_epochs = 200  # slides
+    config.train.learning_rate = 2e-4  # slides, for XDoG sketches; of G and D
+    config.train.beta1 = 0.5  # authors' code; Adam's decay of the first moment
+    config.train.ema_decay = 0.999  # ours; of G's parameters, a step
+
+    config.report = ml_collections.ConfigDict()
+    config.report.log_every_steps = 50  # ours
+    config.report.sample_every_steps = 500  # ours
+    config.report.checkpoint_every_steps = 500  # ours
+    config.report.checkpoints_kept = 3  # ours
+    config.report.num_samples = 32  # ours; pairs on a sample sheet
+
+    config.projection = ml_collections.ConfigDict()
+    return config.lock()

@@ -1,0 +1,18 @@
+"""Faces in XDoG lines: the bundled model.
+
+    cgan-train --config=faces --workdir=runs/faces --config.data.source=faces_train.zip
+
+CelebA's faces at 128x128 (research use only), cut to the `img_align_celeba` frame. The
+model card in `cgan_jax/pretrained/faces/` says what came out, and how long it took.
+"""
+
+import ml_collections
+
+from cgan_jax.configs import default
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """The default at 32 base filters, which two CPU cores train overnight."""
+    config = default.get_config()
+    config.model.base_filters = 32  # ours; the published model stays under 16 MB
+    return config
