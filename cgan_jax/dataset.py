@@ -19,7 +19,8 @@ from absl import logging
 from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
-from cgan_jax.sketches import area_resize, luma, sketch_fn
+from cgan_jax.images import luma
+from cgan_jax.sketches import area_resize, sketch_fn
 from cgan_jax.sources import BrokenPictureError, Source, open_source, read_photo
 
 # Part of each cache's name: raise it whenever the same source would give other pixels.

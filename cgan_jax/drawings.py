@@ -28,7 +28,7 @@ Box = tuple[float, float, float, float]
 
 # Width of the lines of `sketches.xdog`, in parts of the picture's side: the median
 # over 200 photographs of faces, as `measure_line_width` measures it.
-LINE_WIDTH = 3 / 128
+LINE_WIDTH = 3.3 / 128
 
 # Where a face lies in a square training photograph: (left, top, right, bottom) in
 # parts of its side. `head` is a head from hair to chin. `face` is its middle from
@@ -43,6 +43,7 @@ FACE_BOXES: Mapping[str, Box] = MappingProxyType(
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF")
 _MAX_PIXELS = 64_000_000
 _MAX_SIDE = 1024  # larger drawings are reduced to it
+_EDGE = 0.4  # ink at the edge of a stroke: low, so that thin grey ones do not break
 _FINE_SIDE = 512  # strokes are placed and measured on at least so many pixels
 # Pillow has no exception of its own for damaged files: its decoders raise any of these.
 _DECODER_ERRORS = (
@@ -133,13 +134,14 @@ def prepare_drawing(
 
 
 def is_white_on_black(grey: Float[np.ndarray, "h w"]) -> bool:
-    """Whether the paper is nearer to the darkest than to the brightest pixel.
+    """Whether the strokes are brighter than the paper around them.
 
-    The paper is the mean of two medians, that of all pixels and that of the border.
+    Strokes are few and far from the paper's tone, so the difference from the local
+    mean, over a quarter of the side, is skewed towards them. Unlike the picture's
+    medians, its sign stays right when half of the paper lies in a deep shadow.
     """
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    paper = (np.median(grey) + np.median(border)) / 2
-    return bool(paper < (grey.min() + grey.max()) / 2)
+    detail = grey - ndimage.uniform_filter(grey, max(3, max(grey.shape) // 4))
+    return bool(np.mean(detail**3, dtype=np.float64) > 0)
 
 
 def set_polarity(
@@ -166,11 +168,14 @@ def flatten_paper(grey: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     height, width = (math.ceil(length / step) for length in grey.shape)
     pad = [(0, height * step - grey.shape[0]), (0, width * step - grey.shape[1])]
     tiles = np.pad(grey, pad, mode="edge").reshape(height, step, width, step)
-    bright = np.percentile(tiles, 90, axis=(1, 3))
-    paper = ndimage.gaussian_filter(ndimage.grey_closing(bright, (24, 24)), 2)
-    shape = (height * step, width * step)
-    paper = _resample(paper, shape)[: grey.shape[0], : grey.shape[1]]
-    return (grey / paper.clip(0.05)).clip(0, 1).astype(grey.dtype)
+    bright = ndimage.grey_closing(np.percentile(tiles, 90, axis=(1, 3)), (8, 8))
+    # A shadow goes on beyond the edge as it came.
+    wider = np.pad(bright, 24, mode="reflect", reflect_type="odd")
+    closed = ndimage.grey_closing(wider.clip(0, bright.max()), (24, 24))
+    paper = ndimage.gaussian_filter(closed, 2)[24:-24, 24:-24]
+    paper = _resample(paper, (height * step, width * step))
+    paper = paper[: grey.shape[0], : grey.shape[1]].clip(0.05)
+    return (grey / paper).clip(0, 1).astype(grey.dtype)
 
 
 def normalise_ink(grey: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
@@ -227,25 +232,26 @@ def choose_frame(
 ) -> str:
     """What `auto` stands for: the name of a box, or `keep`.
 
-    1. A drawing that is open above, as a face without a forehead is, and that does
-       not run out of the picture's bottom edge, as a neck would, takes the second
-       box. Open above: within the middle third one sees past the upper third of the
-       drawing. Running out: two strokes cross that edge.
-    2. Of the others, one that is clear of the picture's edges is whole and takes the
-       first box.
-    3. One that reaches an edge fills the model's frame already: `keep`.
+    1. A drawing that is open above, as a face without its forehead is, takes the
+       second box, unless four or more strokes run out of the picture, as hair, neck
+       and background do in the model's own frame.
+    2. Of the others, one that no stroke runs out of is whole and takes the first box.
+    3. The rest fills the model's frame already: `keep`.
+
+    Open above: in the middle third of the drawing, a tenth of the columns have no ink
+    in the upper fifth. A stroke runs out where ink touches the picture's edge along
+    less than an eighth of it; where it touches more, it lies along the edge.
 
     Args:
       grey: the drawing in [0, 1].
       boxes: first the box of a whole object; second, if any, that of one open above.
     """
-    ink = grey < 0.5
+    ink = grey < 0.75  # faint strokes of computed sketches count
     whole, *partial = boxes
-    band = max(1, len(ink) // 64)
-    if partial and _is_open_above(ink) and _count_runs(ink[-band:].any(axis=0)) < 2:
+    leaving = _count_leaving(ink)
+    if partial and leaving < 4 and _is_open_above(ink):
         return partial[0]
-    inside = ink[band:-band, band:-band]
-    return whole if inside.sum() == ink.sum() else "keep"
+    return "keep" if leaving else whole
 
 
 def frame_drawing(
@@ -291,7 +297,7 @@ def measure_line_width(grey: Float[np.ndarray, "h w"]) -> float:
 
 
 def match_line_width(
-    grey: Float[np.ndarray, "h w"], target: float, *, tolerance: float = 0.3
+    grey: Float[np.ndarray, "h w"], target: float, *, tolerance: float = 0.25
 ) -> Float[np.ndarray, "h w"]:
     """Thickens or thins the strokes to a typical width, and draws them anew in black.
 
@@ -311,7 +317,7 @@ def match_line_width(
     moved = depth + (goal - width) / 2
     kept = goal / 2 - ndimage.distance_transform_edt(~centre)
     # Edges as soft as the training sketches have them: a third of the line's width.
-    ink = (0.5 + np.maximum(moved, kept) / (goal / 3)).clip(0, 1)
+    ink = (_EDGE + np.maximum(moved, kept) / (goal / 3)).clip(0, 1)
     return _resample(1 - ink, grey.shape).astype(grey.dtype)
 
 
@@ -358,19 +364,26 @@ def _noise_level(ink: Float[np.ndarray, "h w"]) -> float:
 
 
 def _is_open_above(ink: Bool[np.ndarray, "h w"]) -> bool:
-    """Whether a fifth of the middle columns have no ink in the upper third of the drawing."""
+    """Whether a tenth of the middle columns have no ink in the upper fifth of the drawing."""
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if rows.size == 0:
         return False
-    upper = ink[rows[0] : rows[0] + max(1, (rows[-1] + 1 - rows[0]) // 3)]
+    upper = ink[rows[0] : rows[0] + math.ceil((rows[-1] + 1 - rows[0]) / 5)]
     left, right = columns[0], columns[-1] + 1
     third = (right - left) // 3
-    return bool(np.mean(~upper[:, left + third : right - third].any(axis=0)) > 0.2)
+    middle = upper[:, left + third : right - third]
+    return bool(np.mean(~middle.any(axis=0)) > 0.1)
 
 
-def _count_runs(marks: Bool[np.ndarray, " n"]) -> int:
-    """How many separate stretches of true values there are."""
-    return int(np.sum(np.diff(marks, prepend=False) & marks))
+def _count_leaving(ink: Bool[np.ndarray, "side side"]) -> int:
+    """How many strokes run out of the four edges."""
+    band = max(1, len(ink) // 64)
+    count = 0
+    for edge in (ink[:band], ink[-band:], ink[:, :band].T, ink[:, -band:].T):
+        touched = np.pad(edge.any(axis=0), 1)
+        first, end = np.flatnonzero(np.diff(touched)).reshape(-1, 2).T
+        count += int(np.sum(end - first < len(ink) / 8))
+    return count
 
 
 def _ink_box(ink: Float[np.ndarray, "h w"]) -> Box:
@@ -412,13 +425,15 @@ def _strokes(
     """
     scale = max(1, math.ceil(_FINE_SIDE / max(grey.shape)))
     height, width = grey.shape
-    ink = _resample(1 - grey, (height * scale, width * scale)) > 0.4
+    ink = _resample(1 - grey, (height * scale, width * scale)) > _EDGE
     if not ink.any() or ink.all():
         return np.where(ink, np.inf, -np.inf), np.zeros_like(ink)
     inside = ndimage.distance_transform_edt(ink)
     outside = ndimage.distance_transform_edt(~ink)
-    # The depth has a crest along centre lines, where its Laplacian is far below 0.
-    centre = ink & (ndimage.gaussian_laplace(inside, 1) < -0.3)
+    # On a centre line no neighbour is deeper by half a pixel; off it, one is. A dent
+    # of the edge has such points too, but much deeper ones close by.
+    centre = ink & (inside > ndimage.maximum_filter(inside, 3) - 0.5)
+    centre &= inside > ndimage.maximum_filter(inside, _FINE_SIDE // 32) / 2
     return np.where(ink, inside - 0.5, 0.5 - outside), centre
 
 

@@ -7,27 +7,25 @@ import numpy as np
 from jaxtyping import Float
 
 from cgan_jax.dataset import Pairs
+from cgan_jax.images import from_uint8, join
 
 # Batches read ahead: enough to hide the reading behind a step, small enough to forget.
 _READ = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
 
 
-def joint_from_pair(pair: Mapping[str, np.ndarray]) -> Float[np.ndarray, "s 2*s 3"]:
-    """The joint image of a pair: the sketch on the left, the photograph on the right.
+def joint_from_pair(
+    pair: Mapping[str, np.ndarray],
+) -> Float[np.ndarray, "*b s 2*s 3"]:
+    """The joint image of a pair, or of a batch of pairs: sketch left, photo right.
 
     Args:
-      pair: uint8 `sketch` (s, s) and `photo` (s, s, 3).
+      pair: uint8 `sketch` (..., s, s) and `photo` (..., s, s, 3).
 
     Returns:
       float32 in [-1, 1], x / 127.5 - 1; the sketch is grey in three channels.
     """
-    side = len(pair["sketch"])
-    joint = np.empty((side, 2 * side, 3), np.float32)
-    joint[:, :side] = pair["sketch"][:, :, None]
-    joint[:, side:] = pair["photo"]
-    joint /= 127.5
-    joint -= 1
-    return joint
+    grey = from_uint8(pair["sketch"])
+    return join(np.repeat(grey[..., None], 3, axis=-1), from_uint8(pair["photo"]))
 
 
 def flip_pair(pair: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -69,9 +67,10 @@ def make_train_iterator(
     dataset = grain.MapDataset.source(pairs).seed(seed).shuffle().repeat(None)
     if flip:
         dataset = dataset.random_map(_maybe_flip)
-    dataset = dataset[host::num_hosts].map(_to_example)
-    batches = dataset.batch(batch_size // num_hosts, drop_remainder=True)
-    return iter(batches.to_iter_dataset(_READ))
+    batches = dataset[host::num_hosts].batch(
+        batch_size // num_hosts, drop_remainder=True
+    )
+    return iter(batches.map(_to_example).to_iter_dataset(_READ))
 
 
 def all_batches(pairs: Pairs, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
@@ -81,20 +80,20 @@ def all_batches(pairs: Pairs, batch_size: int) -> Iterator[dict[str, np.ndarray]
       `{'joint': float32 (at most batch_size, s, 2 s, 3)}` in [-1, 1].
     """
     for start in range(0, len(pairs), batch_size):
-        rows = range(start, min(start + batch_size, len(pairs)))
-        yield {"joint": np.stack([joint_from_pair(pairs[row]) for row in rows])}
+        rows = slice(start, start + batch_size)
+        yield _to_example({"sketch": pairs.sketches[rows], "photo": pairs.photos[rows]})
 
 
 def _check_batch(num_pairs: int, batch_size: int, num_hosts: int) -> None:
     if batch_size < 1 or batch_size % num_hosts:
         raise ValueError(
-            f"config.batch_size is {batch_size}: it must be a positive multiple of the "
+            f"config.train.batch_size is {batch_size}: it must be a positive multiple of the "
             f"number of hosts, {num_hosts}"
         )
     if num_pairs < batch_size:
         raise ValueError(
             f"the data source has {num_pairs} pictures, fewer than one batch of {batch_size}: "
-            "lower config.batch_size or give a source with more pictures"
+            "lower config.train.batch_size or give more pictures in config.data.source"
         )
 
 

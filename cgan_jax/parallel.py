@@ -7,8 +7,27 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS_NAME = "device"
+
+
+def replicate(tree: Any, num_devices: int) -> Any:
+    """Copies a pytree to each device, as `parallel_step` returns it.
+
+    A state that lies elsewhere would make the second step compile again.
+    """
+    mesh = Mesh(np.array(_devices(num_devices)), (AXIS_NAME,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def _devices(num_devices: int) -> list[jax.Device]:
+    available = jax.local_devices()
+    if num_devices > len(available):
+        raise ValueError(
+            f"--num_devices={num_devices}, but this process has {len(available)}"
+        )
+    return available[:num_devices]
 
 
 def parallel_step(step_fn: Callable[..., Any], num_devices: int) -> Callable[..., Any]:
@@ -30,7 +49,7 @@ def parallel_step(step_fn: Callable[..., Any], num_devices: int) -> Callable[...
         AXIS_NAME,
         in_axes=(None, 0, None),
         out_axes=None,
-        devices=jax.local_devices()[:num_devices],
+        devices=_devices(num_devices),
         donate_argnums=0,
     )
 

@@ -11,15 +11,13 @@ from jaxtyping import Float
 from PIL import Image
 from scipy import ndimage
 
+from cgan_jax.images import luma
+
+__all__ = ["area_resize", "luma", "sketch_fn", "xdog", "xdog_solid"]
+
 SketchFn = Callable[[np.ndarray], np.ndarray]
 
 _REFERENCE_HEIGHT = 128
-
-
-def luma(photo: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:
-    """Brightness of an RGB picture, both in [0, 1]: 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601)."""
-    red, green, blue = np.moveaxis(photo, 2, 0)
-    return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def xdog(

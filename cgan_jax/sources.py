@@ -3,13 +3,14 @@
 import dataclasses
 import functools
 import io
+import struct
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 _SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
 _WANTED = f"give a folder or a ZIP archive of photographs ({', '.join(_SUFFIXES)})"
@@ -22,8 +23,8 @@ _DECODER_ERRORS = (
     Image.DecompressionBombError,
     zipfile.BadZipFile,
     zlib.error,
-    NotImplementedError,
-    RuntimeError,
+    struct.error,
+    RuntimeError,  # among them: the archive is encrypted
 )
 
 
@@ -107,8 +108,11 @@ def read_photo(source: Source, name: str) -> UInt8[np.ndarray, "s s 3"]:
         with Image.open(io.BytesIO(source.read_bytes(name))) as image:
             photo = _to_rgb(ImageOps.exif_transpose(image))
     except _DECODER_ERRORS as error:
+        # Pillow's own words for this one hold an address in memory.
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "its content is no picture" if unknown else error
         raise BrokenPictureError(
-            f"{name} in {source.path} is broken: {error}"
+            f"{name} in {source.path} is broken: {reason}"
         ) from error
     return centre_square(np.asarray(photo))
 
@@ -123,7 +127,10 @@ def centre_square(photo: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "s s 3
 
 def _is_picture(name: str) -> bool:
     path = PurePosixPath(name)
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    # An archive lists folders too, with a slash at the end.
+    hidden = name.endswith("/") or any(
+        part.startswith(".") or part == "__MACOSX" for part in path.parts
+    )
     return path.suffix.lower() in _SUFFIXES and not hidden
 
 

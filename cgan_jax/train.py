@@ -77,6 +77,7 @@ def train(
     models = make_models(**config.model, axis_name=axis)
     tx = make_tx(config.train.learning_rate, config.train.beta1)
     state = _initial_state(models, tx, config, init_from)
+    state = parallel.replicate(state, num_devices)
     manager = checkpoints.open_manager(workdir, keep=config.report.checkpoints_kept)
     snapshot = checkpoints.restore_latest(manager, state)
     if snapshot is not None:
