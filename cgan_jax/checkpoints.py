@@ -18,8 +18,8 @@ class Snapshot(NamedTuple):
     iterator_state: dict[str, Any]
 
 
-def open_manager(workdir: Path, *, keep: int) -> ocp.CheckpointManager:
-    """The checkpoints of a run, in `workdir/checkpoints`; the newest `keep` stay."""
+def open_manager(workdir: Path, *, keep: int | None) -> ocp.CheckpointManager:
+    """The checkpoints of a run, in `workdir/checkpoints`; the newest `keep` stay (all if None)."""
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
     return ocp.CheckpointManager(
         (workdir / "checkpoints").absolute(),

@@ -13,17 +13,14 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image, ImageOps
 from scipy import ndimage
 
-from cgan_jax.sketches import area_resize, luma
+from cgan_jax.sketches import area_resize
 
-Fit = Literal["letterbox", "crop"]
-Invert = Literal["auto", "yes", "no"]
 Box = tuple[float, float, float, float]
 
 # Width of the lines of `sketches.xdog`, in parts of the picture's side: the median
@@ -40,10 +37,12 @@ FACE_BOXES: Mapping[str, Box] = MappingProxyType(
     }
 )
 
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF")
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+_PAPER = 0.75  # what is darker counts as ink: the faint strokes of sketches as well
 _MAX_PIXELS = 64_000_000
 _MAX_SIDE = 1024  # larger drawings are reduced to it
 _EDGE = 0.4  # ink at the edge of a stroke: low, so that thin grey ones do not break
+_REACH = 0.94  # of the frame's side, the most that a placed drawing takes
 _FINE_SIDE = 512  # strokes are placed and measured on at least so many pixels
 # Pillow has no exception of its own for damaged files: its decoders raise any of these.
 _DECODER_ERRORS = (
@@ -77,26 +76,21 @@ def read_drawing(path: str | Path) -> Float[np.ndarray, "h w"]:
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS:
-                raise DrawingError(
-                    f"{image.width} x {image.height} pixels are too many"
-                )
-            grey = _to_grey(ImageOps.exif_transpose(image))
+                raise ValueError(f"{image.width} x {image.height} pixels are too many")
+            return _to_grey(ImageOps.exif_transpose(image))
     except Image.UnidentifiedImageError as error:
         raise DrawingError(f"cannot read {path}: it is not a picture") from error
     except _DECODER_ERRORS as error:
         raise DrawingError(f"cannot read {path}: {error}") from error
-    if grey.size == 0:
-        raise DrawingError(f"cannot read {path}: it has no pixels")
-    return grey
 
 
 def prepare_drawing(
     grey: Float[np.ndarray, "h w"],
     size: int,
     *,
-    invert: Invert = "auto",
+    invert: str = "auto",
     flatten: bool = True,
-    fit: Fit = "letterbox",
+    fit: str = "letterbox",
     frame: str = "auto",
     boxes: Mapping[str, Box] = FACE_BOXES,
     match_lines: bool = True,
@@ -145,9 +139,13 @@ def is_white_on_black(grey: Float[np.ndarray, "h w"]) -> bool:
 
 
 def set_polarity(
-    grey: Float[np.ndarray, "h w"], invert: Invert = "auto"
+    grey: Float[np.ndarray, "h w"], invert: str = "auto"
 ) -> Float[np.ndarray, "h w"]:
-    """The drawing dark on light: 1 - grey if invert says `yes`, or `auto` and it is light on dark.
+    """The drawing dark on light.
+
+    Args:
+      grey: the drawing in [0, 1].
+      invert: `yes` returns 1 - grey, `no` returns grey, `auto` looks which is right.
 
     Raises:
       ValueError: invert is none of `auto`, `yes`, `no`.
@@ -203,7 +201,7 @@ def is_blank(grey: Float[np.ndarray, "h w"]) -> bool:
 
 
 def fit_square(
-    grey: Float[np.ndarray, "h w"], *, fit: Fit = "letterbox", fill: float = 1.0
+    grey: Float[np.ndarray, "h w"], *, fit: str = "letterbox", fill: float = 1.0
 ) -> Float[np.ndarray, "side side"]:
     """The drawing as a square, without scaling it.
 
@@ -246,7 +244,7 @@ def choose_frame(
       grey: the drawing in [0, 1].
       boxes: first the box of a whole object; second, if any, that of one open above.
     """
-    ink = grey < 0.75  # faint strokes of computed sketches count
+    ink = grey < _PAPER
     whole, *partial = boxes
     leaving = _count_leaving(ink)
     if partial and leaving < 4 and _is_open_above(ink):
@@ -281,7 +279,7 @@ def frame_drawing(
     _check_choice("frame", frame, ("auto", "keep", *boxes))
     if frame == "auto":
         frame = choose_frame(grey, boxes)
-    ink = 1 - grey
+    ink = grey < _PAPER
     if frame == "keep" or not ink.any():
         return grey
     return _place(grey, _ink_box(ink), boxes[frame])
@@ -303,6 +301,7 @@ def match_line_width(
 
     Every edge moves by half of what the typical width lacks, so thick strokes stay
     thicker than thin ones; but no stroke gets thinner than the target, so none breaks.
+    (Where a hairline meets a large black area that is thinned, a gap may open.)
 
     Args:
       grey: dark strokes on white, in [0, 1].
@@ -325,11 +324,12 @@ def _to_grey(image: Image.Image) -> Float[np.ndarray, "h w"]:
     """Brightness over white; Pillow alone would clip 16-bit grey."""
     if image.mode.startswith("I"):
         return (np.asarray(image) / np.float32(65535)).clip(0, 1).astype(np.float32)
-    if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
-        image = image.convert("RGB")
-    rgba = np.asarray(image.convert("RGBA"), np.float32) / 255
-    alpha = rgba[..., 3]
-    return (luma(rgba[..., :3]) * alpha + (1 - alpha)).clip(0, 1)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    # CMYK and the like go by way of RGB.
+    return np.asarray(image.convert("RGB").convert("L"), np.float32) / 255
 
 
 def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
@@ -386,11 +386,11 @@ def _count_leaving(ink: Bool[np.ndarray, "side side"]) -> int:
     return count
 
 
-def _ink_box(ink: Float[np.ndarray, "h w"]) -> Box:
+def _ink_box(ink: Bool[np.ndarray, "h w"]) -> Box:
     """(left, top, right, bottom) in pixels, 0.5 % of the ink outside on each side."""
     bounds = []
     for axis in (0, 1):
-        share = np.cumsum(ink.sum(axis=axis, dtype=np.float64))
+        share = np.cumsum(ink.sum(axis=axis))
         first, last = np.searchsorted(share, share[-1] * np.array([0.005, 0.995]))
         bounds.append((float(first), float(last) + 1))
     (left, right), (top, bottom) = bounds
@@ -403,11 +403,12 @@ def _place(
     """Resamples so that the source box, in pixels, covers target's area around its centre."""
     width, height = source[2] - source[0], source[3] - source[1]
     area = (target[2] - target[0]) * (target[3] - target[1])
-    side = max(math.sqrt(width * height / area), width, height)
+    side = max(math.sqrt(width * height / area), width / _REACH, height / _REACH)
     corner = []
     for axis, length in enumerate((width, height)):
         half = length / side / 2
-        middle = np.clip((target[axis] + target[axis + 2]) / 2, half, 1 - half)
+        room = half + (1 - _REACH) / 2
+        middle = np.clip((target[axis] + target[axis + 2]) / 2, room, 1 - room)
         corner.append((source[axis] + source[axis + 2]) / 2 - middle * side)
     pad = math.ceil(max(0, -min(corner), max(corner) + side - len(grey))) + 1
     padded = np.pad(grey, pad, constant_values=1)

@@ -57,24 +57,3 @@ def to_uint8(image: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
 def from_uint8(image: UInt8[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Maps 0..255 to [-1, 1], float32; `to_uint8` undoes it exactly."""
     return image.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
-
-
-def grid(
-    rows: list[list[UInt8[np.ndarray, "h w 3"]]], *, gap: int = 2, scale: int = 1
-) -> UInt8[np.ndarray, "height width 3"]:
-    """A contact sheet: pictures of one size in rows, on white, `scale` times enlarged.
-
-    Args:
-      rows: pictures of each row; short rows are filled with white.
-      gap: white pixels between pictures, before the enlargement.
-      scale: whole number; each pixel becomes a square of this size.
-    """
-    h, w = rows[0][0].shape[:2]
-    columns = max(len(row) for row in rows)
-    shape = (len(rows) * (h + gap) + gap, columns * (w + gap) + gap, 3)
-    sheet = np.full(shape, 255, np.uint8)
-    for i, row in enumerate(rows):
-        for j, picture in enumerate(row):
-            top, left = gap + i * (h + gap), gap + j * (w + gap)
-            sheet[top : top + h, left : left + w] = picture
-    return sheet.repeat(scale, axis=0).repeat(scale, axis=1)

@@ -185,11 +185,10 @@ def make_models(
     axis_name: str | None = None,
 ) -> GanPair:
     """The generator and discriminator of one model; arguments as in `Generator`."""
-    shared = dict(base_filters=base_filters, height=height, axis_name=axis_name)
     dtype = jnp.dtype(dtype)
     return GanPair(
-        Generator(z_dim=z_dim, dtype=dtype, **shared),
-        Discriminator(dtype=dtype, **shared),
+        Generator(base_filters, z_dim, height, dtype, axis_name=axis_name),
+        Discriminator(base_filters, height, dtype, axis_name=axis_name),
     )
 
 
@@ -202,7 +201,8 @@ def generate(
     gen: Generator, variables: dict[str, Any], z: Float[Array, "n z"]
 ) -> Float[Array, "n h w 3"]:
     """Joint images of z on running averages: each depends on its own z alone."""
-    return gen.apply(variables, z, train=False)
+    joint: Array = gen.apply(variables, z, train=False)  # type: ignore[assignment]
+    return joint
 
 
 def recompute_batch_stats(

@@ -21,6 +21,7 @@ Reverse mode only (`jax.custom_vjp`).
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable
 
 import jax
@@ -186,11 +187,12 @@ def _sum_shifted(
 ) -> Float[Array, "n h w wide"]:
     """Tap number i of a phase comes from the pixel (last - i) further on."""
     last_a, last_b = taps.shape[3] - 1, taps.shape[4] - 1
-    return sum(
+    shifted = (
         taps[:, last_a - i : last_a - i + h, last_b - j : last_b - j + width, i, j]
         for i in range(last_a + 1)
         for j in range(last_b + 1)
     )
+    return functools.reduce(operator.add, shifted)
 
 
 def _cpu_conv_transpose(y: Narrow, w: Kernel) -> Wide:

@@ -10,9 +10,16 @@ from typing import Any
 import jax
 import ml_collections
 from absl import logging
-from PIL import Image
 
-from cgan_jax import checkpoints, images, input_pipeline, model_files, parallel
+from cgan_jax import (
+    checkpoints,
+    images,
+    input_pipeline,
+    model_files,
+    parallel,
+    sample,
+    sheets,
+)
 from cgan_jax.dataset import prepare_pairs
 from cgan_jax.metric_writer import MetricWriter
 from cgan_jax.models import (
@@ -29,8 +36,6 @@ from cgan_jax.train_state import (
     state_from_variables,
 )
 from cgan_jax.train_step import train_step
-
-_COLUMNS = 4  # joint images in a row of a sample sheet
 
 
 def train(
@@ -166,10 +171,9 @@ def write_samples(
 ) -> Path:
     """Writes a sheet of pairs from the averaged generator, always of the same latents."""
     joint = _sample(models.gen, state.ema_params, jax.random.key(0), num_samples)
-    pictures = list(images.to_uint8(jax.device_get(joint)))
-    rows = [pictures[i : i + _COLUMNS] for i in range(0, len(pictures), _COLUMNS)]
+    sheet = sample.pair_sheet(images.to_uint8(jax.device_get(joint)))
     folder = workdir / "samples"
     folder.mkdir(exist_ok=True)
     path = folder / f"step_{int(state.step):06d}.png"
-    Image.fromarray(images.grid(rows)).save(path)
+    sheets.save(sheet, path)
     return path

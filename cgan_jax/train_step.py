@@ -151,8 +151,8 @@ def _update_generator(
 
 def _update_ema(ema: Any, params: Any, decay: float, step: Array) -> Any:
     """Moving average; early on the window is a tenth of the steps done."""
-    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return optax.incremental_update(params, ema, 1.0 - decay)
+    kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return optax.incremental_update(params, ema, 1.0 - kept)
 
 
 def _mean_over_devices(tree: Any, axis_name: str | None) -> Any:

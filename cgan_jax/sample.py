@@ -1,0 +1,41 @@
+"""Pairs drawn from a model without any condition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import UInt8
+
+from cgan_jax import images, sheets
+from cgan_jax.model_files import Model
+from cgan_jax.models import generate, sample_z
+
+_COLUMNS = 4
+_SCALE = 2
+_BLOCK = 64
+
+
+def sample_pairs(model: Model, n: int, *, seed: int) -> UInt8[np.ndarray, "n h w 3"]:
+    """`n` joint images of latents drawn from `seed`; the first ones do not depend on n."""
+    draw = jax.jit(lambda z: generate(model.models.gen, model.variables.gen, z))
+    key = jax.random.key(seed)
+    blocks = [
+        draw(sample_z(jax.random.fold_in(key, i), _BLOCK, model.models.gen.z_dim))
+        for i in range(-(-n // _BLOCK))
+    ]
+    return images.to_uint8(np.concatenate(blocks)[:n])
+
+
+def write_sheet(model: Model, path: Path, n: int, *, seed: int) -> None:
+    """Writes a contact sheet of `n` pairs, enlarged twice."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheets.save(pair_sheet(sample_pairs(model, n, seed=seed)), path)
+
+
+def pair_sheet(joint: UInt8[np.ndarray, "n h w 3"]) -> sheets.Picture:
+    """Joint images in rows of four."""
+    pictures = list(joint.repeat(_SCALE, axis=1).repeat(_SCALE, axis=2))
+    rows = [pictures[i : i + _COLUMNS] for i in range(0, len(pictures), _COLUMNS)]
+    return sheets.grid(rows)

@@ -1,0 +1,86 @@
+"""Contact sheets: pictures side by side, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+Picture = UInt8[np.ndarray, "h w 3"]
+_GAP = 4
+_CAPTION = 16
+
+
+def grid(rows: Sequence[Sequence[Picture]], *, gap: int = _GAP) -> Picture:
+    """Pictures of one height, row by row, on white.
+
+    Args:
+      rows: pictures of each row; those in one column have one width.
+      gap: white pixels around each picture.
+    """
+    widths = [picture.shape[1] for picture in max(rows, key=len)]
+    h = rows[0][0].shape[0]
+    shape = (len(rows) * (h + gap) + gap, sum(widths) + (len(widths) + 1) * gap, 3)
+    sheet = np.full(shape, 255, np.uint8)
+    for i, row in enumerate(rows):
+        top, left = gap + i * (h + gap), gap
+        for picture in row:
+            sheet[top : top + h, left : left + picture.shape[1]] = picture
+            left += picture.shape[1] + gap
+    return sheet
+
+
+def completion_row(
+    drawing: Float[np.ndarray, "side side"],
+    sketch: Float[np.ndarray, "size size"],
+    joint: UInt8[np.ndarray, "k size width 3"],
+    *,
+    scale: int = 2,
+) -> list[Picture]:
+    """A drawing, what the model sees of it, and its candidates, enlarged.
+
+    Args:
+      drawing: as its author made it, squared; grey in [0, 1].
+      sketch: as the model sees it; grey in [0, 1].
+      joint: generated sketch and photo of each candidate, side by side.
+      scale: whole number by which the model's pixels are enlarged.
+    """
+    side = scale * sketch.shape[0]
+    pictures = [_grey(drawing), _grey(sketch), *joint]
+    return [_resize(picture, side) for picture in pictures]
+
+
+def completion_sheet(rows: Sequence[Sequence[Picture]]) -> Picture:
+    """Rows of `completion_row` below a line that says what the columns are."""
+    captions = ["drawing", "model's input"]
+    captions += [f"candidate {k + 1}" for k in range(len(rows[0]) - len(captions))]
+    pictures = grid(rows)
+    head = Image.new("RGB", (pictures.shape[1], _CAPTION), "white")
+    draw = ImageDraw.Draw(head)
+    left = _GAP
+    for caption, picture in zip(captions, rows[0], strict=True):
+        draw.text((left, 2), caption, "black", ImageFont.load_default(11))
+        left += picture.shape[1] + _GAP
+    return np.concatenate([np.asarray(head), pictures])
+
+
+def save(picture: Picture, path: Path) -> None:
+    """Writes a picture under its final name once it is whole."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    Image.fromarray(picture).save(temporary, format="png")
+    temporary.replace(path)
+
+
+def _grey(image: Float[np.ndarray, "h w"]) -> Picture:
+    levels = np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
+    return np.repeat(levels[..., None], 3, axis=-1)
+
+
+def _resize(picture: Picture, height: int) -> Picture:
+    h, w = picture.shape[:2]
+    kind = Image.Resampling.NEAREST if height % h == 0 else Image.Resampling.LANCZOS
+    image = Image.fromarray(picture).resize((w * height // h, height), kind)
+    return np.asarray(image)

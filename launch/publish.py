@@ -1,0 +1,31 @@
+"""Writes the model of a training run as safetensors, to share or to bundle."""
+
+import sys
+from pathlib import Path
+
+from absl import app, flags
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("workdir", None, "Folder of the training run.", required=True)
+flags.DEFINE_string("output", None, "Folder of the published model.", required=True)
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {argv[1:]}")
+    from cgan_jax import publish  # after the flags: --help stays fast
+
+    try:
+        model = publish.publish(Path(FLAGS.workdir), Path(FLAGS.output))
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    print(f"{FLAGS.output}: step {model.config['steps']}")
+
+
+def run() -> None:
+    """Entry point of `cgan-publish`."""
+    app.run(main)
+
+
+if __name__ == "__main__":
+    run()
