@@ -8,11 +8,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-slow lint format wheel constraints clean
+.PHONY: help demo figures test test-slow lint format wheel constraints clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo         complete the example sketches with the bundled faces model'
+	@echo 'make figures      make the pictures of the README anew'
 	@echo 'make test         run the tests, without the slow ones'
 	@echo 'make test-slow    run the slow tests'
 	@echo 'make lint         check format, lint and types'
@@ -26,6 +27,12 @@ demo: $(VENV)/.installed-demo
 	@test -s out/demo/contact_sheet.png || \
 	  { echo 'error: out/demo/contact_sheet.png was not written' >&2; exit 1; }
 	@echo 'contact sheet: out/demo/contact_sheet.png'
+
+# The pictures of the README and of the model card.
+figures: demo
+	mkdir -p docs/figures
+	cp out/demo/contact_sheet.png docs/figures/completions.png
+	$(BIN)/cgan-sample --model=faces --output=docs/figures/samples.png
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2 -m 'not slow' $(PYTEST_ARGS)

@@ -161,7 +161,7 @@ def _search(
     height = sketches.shape[1]
     found = project(
         model.variables,
-        _joint_targets(sketches),
+        images.target_from_sketch(sketches),
         images.half_mask(height, "sketch"),
         jax.random.key(seed),
         models=model.models,
@@ -169,14 +169,6 @@ def _search(
     )
     found = jax.device_get(found)
     return [Candidates(*(x[i] for x in found)) for i in range(len(block))]
-
-
-def _joint_targets(
-    sketches: Float[np.ndarray, "b h h"],
-) -> Float[np.ndarray, "b h w 3"]:
-    """Joint images in [-1, 1] whose photo half is unknown (zero)."""
-    sketch = np.repeat(sketches[..., None] * 2 - 1, 3, axis=-1).astype(np.float32)
-    return images.join(sketch, np.zeros_like(sketch))
 
 
 def _report(

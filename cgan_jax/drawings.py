@@ -23,8 +23,9 @@ from cgan_jax.sketches import area_resize
 
 Box = tuple[float, float, float, float]
 
-# Width of the lines of `sketches.xdog`, in parts of the picture's side: the median
-# over 200 photographs of faces, as `measure_line_width` measures it.
+# Width of the lines of `sketches.xdog`, in parts of the picture's side. Over 200
+# photographs of faces `measure_line_width` says 3.4 of 128 pixels (median; nine in
+# ten are between 2.8 and 3.9). What is drawn anew is blacker, so a little less.
 LINE_WIDTH = 3.3 / 128
 
 # Where a face lies in a square training photograph: (left, top, right, bottom) in
@@ -315,7 +316,7 @@ def match_line_width(
         return grey
     moved = depth + (goal - width) / 2
     kept = goal / 2 - ndimage.distance_transform_edt(~centre)
-    # Edges as soft as the training sketches have them: a third of the line's width.
+    # Soft edges, as the training sketches have: a ramp of a third of the line's width.
     ink = (_EDGE + np.maximum(moved, kept) / (goal / 3)).clip(0, 1)
     return _resample(1 - ink, grey.shape).astype(grey.dtype)
 

@@ -29,6 +29,21 @@ def split(
     return joint[..., :half, :], joint[..., half:, :]
 
 
+def target_from_sketch(
+    sketch: Float[np.ndarray, "*b h h"],
+) -> Float[np.ndarray, "*b h w2 3"]:
+    """The joint image y of a sketch, its photo half unknown.
+
+    Args:
+      sketch: grey in [0, 1], 1 is paper.
+
+    Returns:
+      `(..., h, 2h, 3)` in [-1, 1], float32; the photo half is zero.
+    """
+    half = np.repeat(sketch[..., None].astype(np.float32) * 2 - 1, 3, axis=-1)
+    return join(half, np.zeros_like(half))
+
+
 def half_mask(height: int, side: Side) -> Float[np.ndarray, "h w"]:
     """Mask of joint images, 1 on the half that is known, 0 on the other.
 

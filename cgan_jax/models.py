@@ -7,6 +7,7 @@ grid and change the number of layers: 32 has three, 128 has five.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +23,7 @@ _LEAK = 0.2
 _kernel_init = nn.initializers.normal(0.02)
 
 
-def _scale_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+def _scale_init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
     """Batch norm scales: normal(1, 0.02)."""
     return 1.0 + 0.02 * jax.random.normal(key, shape, dtype)
 

@@ -35,8 +35,8 @@ Narrow = Float[Array, "n h w narrow"]
 Kernel = Float[Array, "k k wide narrow"]
 
 # Patches of a few pictures at a time stay in the cache; of the whole batch they do not.
-# Measured on a server CPU (docs/performance.md): flat between 4 and 8 MB.
-_PATCH_BYTES = 8 * 2**20
+# Measured on a server CPU: flat from 2 to 8 MB.
+_PATCH_BYTES = 4 * 2**20
 # Below this many channels on the wide side the four phase convolutions are starved, and
 # one matrix product followed by a sum of shifted pictures is faster.
 _FEW_CHANNELS = 8

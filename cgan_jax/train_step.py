@@ -113,7 +113,7 @@ def _update_discriminator(
     grads, (stats, metrics) = jax.grad(loss_fn, has_aux=True)(params)
     grads = _mean_over_devices(grads, axis_name)
     updates, opt_state = tx.disc.update(grads, state.opt_state.disc, params)
-    metrics["disc_grad_norm"] = optax.global_norm(grads)
+    metrics["disc_grad_norm"] = optax.tree.norm(grads)
     return optax.apply_updates(params, updates), opt_state, stats, metrics
 
 
@@ -145,7 +145,7 @@ def _update_generator(
     grads = _mean_over_devices(grads, axis_name)
     params = state.params.gen
     updates, opt_state = tx.gen.update(grads, state.opt_state.gen, params)
-    metrics = {"gen_loss": loss, "gen_grad_norm": optax.global_norm(grads)}
+    metrics = {"gen_loss": loss, "gen_grad_norm": optax.tree.norm(grads)}
     return optax.apply_updates(params, updates), opt_state, metrics
 
 

@@ -43,8 +43,8 @@ flags.DEFINE_enum(
 flags.DEFINE_string(
     "frame",
     "auto",
-    "Where the drawing goes: auto, keep (as it is), whole (a head with hair) or tight "
-    "(a face without).",
+    "Where the drawing goes in the model's picture: head (with hair), face (without), "
+    "keep (it stays where it is), or auto, which looks at the strokes.",
 )
 flags.DEFINE_bool("match_lines", True, "Bring strokes to the width the model knows.")
 
