@@ -143,19 +143,11 @@ def _contextual(joint: Array, target: Array, mask: Array, search: Search) -> Arr
     )
 
 
-def _losses(
-    variables: GanPair,
-    z: Float[Array, " z"],
-    target: Float[Array, "h w 3"],
-    mask: Array,
-    models: GanPair,
-    search: Search,
-) -> tuple[Array, Array, Array]:
-    """G(z), its contextual and its perceptual loss, for one latent."""
-    joint = generate(models.gen, variables.gen, z[None])[0]
-    logits = models.disc.apply(variables.disc, joint[None], train=False)[0]
-    perceptual = perceptual_loss(logits, search.perceptual_form)
-    return joint, _contextual(joint, target, mask, search), perceptual
+def _perceptual(
+    variables: GanPair, joint: Array, models: GanPair, search: Search
+) -> Array:
+    logits = models.disc.apply(variables.disc, joint[None], train=False)
+    return perceptual_loss(logits[0], search.perceptual_form)
 
 
 def _refine(
@@ -170,10 +162,12 @@ def _refine(
     tx = optax.adam(search.learning_rate)
 
     def loss(z: Array, target: Array) -> Array:
-        _, contextual, perceptual = _losses(variables, z, target, mask, models, search)
-        if search.perceptual_weight == 0:
-            return contextual  # D is not run at all
-        return contextual + search.perceptual_weight * perceptual
+        joint = generate(models.gen, variables.gen, z[None])[0]
+        total = _contextual(joint, target, mask, search)
+        if search.perceptual_weight != 0:  # at 0, D is not run at all
+            perceptual = _perceptual(variables, joint, models, search)
+            total = total + search.perceptual_weight * perceptual
+        return total
 
     gradient = jax.vmap(jax.vmap(jax.grad(loss), (0, None)))
 
@@ -196,7 +190,9 @@ def _score(
     search: Search,
 ) -> Candidates:
     def one(z: Array, target: Array) -> tuple[Array, Array, Array]:
-        return _losses(variables, z, target, mask, models, search)
+        joint = generate(models.gen, variables.gen, z[None])[0]
+        contextual = _contextual(joint, target, mask, search)
+        return joint, contextual, _perceptual(variables, joint, models, search)
 
     return Candidates(z, *jax.vmap(jax.vmap(one, (0, None)))(z, target))
 

@@ -75,11 +75,15 @@ def _plain_weight_gradient(x: Wide, y: Narrow, k: int) -> Kernel:
 
 
 def _patches(x: Wide, k: int) -> Float[Array, "n h w patch"]:
-    """The k*k*wide inputs of each output pixel, side by side (im2col)."""
+    """The k*k*wide inputs of each output pixel, side by side (im2col).
+
+    First along rows, then along columns: two short concatenations compile in half the
+    time of one of k*k pieces.
+    """
     _, h2, w2, _ = x.shape
     x = jnp.pad(x, ((0, 0), _padding(k), _padding(k), (0, 0)))
-    taps = [x[:, a : a + h2 : 2, b : b + w2 : 2] for a in range(k) for b in range(k)]
-    return jnp.concatenate(taps, axis=-1)
+    x = jnp.concatenate([x[:, :, b : b + w2 : 2] for b in range(k)], axis=-1)
+    return jnp.concatenate([x[:, a : a + h2 : 2] for a in range(k)], axis=-1)
 
 
 def _chunk(n: int, bytes_each: int) -> int:

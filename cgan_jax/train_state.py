@@ -24,7 +24,7 @@ class GanState(struct.PyTreeNode):
       ema_params: exponential moving average of G's parameters.
     """
 
-    step: Array
+    step: Any  # while JAX or orbax maps over the state, a leaf may be anything
     params: GanPair
     batch_stats: GanPair
     opt_state: GanPair

@@ -15,4 +15,5 @@ def get_config() -> ml_collections.ConfigDict:
     """The default at 32 base filters, which two CPU cores train overnight."""
     config = default.get_config()
     config.model.base_filters = 32  # ours; the published model stays under 16 MB
+    config.train.batch_size = 32  # ours; twice the updates in an hour of CPU
     return config

@@ -1,7 +1,5 @@
 """The CPU forms equal the plain ones; each map's gradient is made of the other two."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +20,14 @@ MAPS = ("conv", "conv_transpose", "weight_gradient")
 DILATED = "dilate = [2, 2]"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """Most of the time here goes to the compiler, little to the arithmetic."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def function(name, k, form=""):
     """One of the maps as a function of two arrays: the public one, or a private form."""
     fn = getattr(strided_conv, f"{form}{name}")
@@ -37,7 +43,7 @@ def draw(shape, k, dtype=np.float64, leading=()):
         rng.normal(size=(*leading, n, h, w, narrow)),
         rng.normal(size=(*leading, k, k, wide, narrow)),
     )
-    return [jnp.asarray(a, dtype) for a in arrays]
+    return [a.astype(dtype) for a in arrays]  # slicing them compiles nothing
 
 
 def arguments(name, x, y, w):
@@ -63,42 +69,61 @@ def value_and_gradients(fn, args, cotangent):
     return value, *vjp(cotangent)
 
 
-def cpu_equals_plain(k, shape, dtype, rtol):
-    @functools.partial(jax.jit, static_argnums=0)
-    def evaluate(form, x, y, w):
-        return {
-            name: value_and_gradients(
-                function(name, k, form), *arguments(name, x, y, w)
-            )
-            for name in MAPS
-        }
+def evaluate(names, k, form, arrays):
+    """Values and gradients of some maps in one form, compiled anew."""
 
-    arrays = draw(shape, k, dtype)
-    got, want = evaluate("", *arrays), evaluate("_plain_", *arrays)
-    assert got["conv"][0].dtype == dtype
-    assert_close(got, want, rtol)
+    def fn(*arrays):
+        return [
+            value_and_gradients(function(name, k, form), *arguments(name, *arrays))
+            for name in names
+        ]
+
+    return jax.jit(fn)(*arrays)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("k", KERNELS)
+# The value and the gradients of conv are the three maps.
+@pytest.mark.parametrize(
+    ("k", "shape"),
+    [
+        (3, "pictures"),
+        (3, "one_pixel"),
+        (4, "pictures"),
+        (4, "one_colour_picture"),
+        (5, "pictures"),
+        (5, "one_colour_picture"),
+        (5, "one_pixel"),
+    ],
+)
 def test_values_and_gradients_equal_the_plain_ones_in_float64(k, shape):
     with jax.enable_x64(True):
-        cpu_equals_plain(k, SHAPES[shape], np.float64, 1e-12)
+        arrays = draw(SHAPES[shape], k)
+        got = evaluate(["conv"], k, "", arrays)
+        assert got[0][0].dtype == np.float64
+        assert_close(got, evaluate(["conv"], k, "_plain_", arrays), 1e-12)
 
 
 @pytest.mark.parametrize("shape", ["pictures", "one_colour_picture"])
 def test_values_and_gradients_equal_the_plain_ones_in_float32(shape):
-    cpu_equals_plain(5, SHAPES[shape], np.float32, 1e-5)
+    arrays = draw(SHAPES[shape], 5, np.float32)
+    got = evaluate(["conv"], 5, "", arrays)
+    assert_close(got, evaluate(["conv"], 5, "_plain_", arrays), 1e-5)
 
 
-@pytest.mark.parametrize("form", ["_by_phases", "_by_columns"])
-@pytest.mark.parametrize("wide", [3, 9])
-@pytest.mark.parametrize("k", [2, *KERNELS])
-def test_both_cpu_forms_of_the_transpose_equal_the_plain_one(k, wide, form):
+def test_the_gradients_of_all_three_maps_equal_those_of_the_plain_ones():
     with jax.enable_x64(True):
-        _, y, w = draw((2, 3, 2, wide, 4), k)
-        got = jax.jit(getattr(strided_conv, f"_cpu_conv_transpose{form}"))(y, w)
-        assert_close(got, jax.jit(strided_conv._plain_conv_transpose)(y, w), 1e-12)
+        arrays = draw(SHAPES["one_colour_picture"], 3)
+        got = evaluate(MAPS, 3, "", arrays)
+        assert_close(got, evaluate(MAPS, 3, "_plain_", arrays), 1e-12)
+
+
+@pytest.mark.parametrize("k", [2, *KERNELS])
+def test_both_cpu_forms_of_the_transpose_equal_the_plain_one(k):
+    with jax.enable_x64(True):
+        _, y, w = draw((2, 3, 2, 8, 4), k)
+        phases = jax.jit(strided_conv._cpu_conv_transpose_by_phases)(y, w)
+        columns = jax.jit(strided_conv._cpu_conv_transpose_by_columns)(y, w)
+        plain = jax.jit(strided_conv._plain_conv_transpose)(y, w)
+        assert_close([phases, columns], [plain, plain], 1e-12)
 
 
 @pytest.mark.parametrize(
@@ -116,27 +141,23 @@ def test_a_chunk_is_the_largest_divisor_that_fits(n, bytes_each, chunk, monkeypa
     assert strided_conv._chunk(n, bytes_each) == chunk
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 3])
+@pytest.mark.parametrize("chunk", [1, 3])
 @pytest.mark.parametrize(
     "name", ["conv", "conv_transpose_by_columns", "weight_gradient"]
 )
 def test_the_work_in_chunks_equals_the_plain_one(name, chunk, monkeypatch):
     plain = name.removesuffix("_by_columns")
     with jax.enable_x64(True):
-        x, y, w = draw((6, 3, 2, 3, 4), 5)
-        bytes_each = 3 * 2 * 25 * 3 * 8  # pixels, taps, channels, float64
+        k, arrays = 3, draw((6, 3, 2, 3, 4), 3)
+        bytes_each = 3 * 2 * 9 * 3 * 8  # pixels, taps, channels, float64
         monkeypatch.setattr(strided_conv, "_PATCH_BYTES", chunk * bytes_each)
-        args, _ = arguments(plain, x, y, w)
-        cpu = function(name, 5, "_cpu_")
-        loops = [
-            eqn.params["length"]
-            for eqn in jax.make_jaxpr(cpu)(*args).eqns
-            if eqn.primitive.name == "scan"
-        ]
-        assert loops == [6 // chunk]
-        assert_close(
-            jax.jit(cpu)(*args), jax.jit(function(plain, 5, "_plain_"))(*args), 1e-12
-        )
+        args, _ = arguments(plain, *arrays)
+        cpu = function(name, k, "_cpu_")
+        traced = jax.jit(lambda *args: cpu(*args)).trace(*args)  # never from a cache
+        loops = [e for e in traced.jaxpr.eqns if e.primitive.name == "scan"]
+        assert [loop.params["length"] for loop in loops] == [6 // chunk]
+        got = traced.lower().compile()(*args)
+        assert_close(got, jax.jit(function(plain, k, "_plain_"))(*args), 1e-12)
 
 
 @pytest.mark.parametrize(
@@ -151,57 +172,53 @@ def test_conv_is_the_sum_over_taps_under_tensorflows_padding(k, before, after):
             for q in range(4):
                 window = padded[:, 2 * p : 2 * p + k, 2 * q : 2 * q + k]
                 want[:, p, q] = np.tensordot(window, w, 3)
-        assert_close(strided_conv._plain_conv(x, w), want, 1e-12)
-        assert_close(strided_conv.conv(x, w), want, 1e-12)
+        assert_close(jax.jit(strided_conv._plain_conv)(x, w), want, 1e-12)
+        assert_close(jax.jit(strided_conv.conv)(x, w), want, 1e-12)
 
 
-@pytest.mark.parametrize("k", KERNELS)
-def test_conv_and_its_transpose_are_those_that_jax_calls_same(k):
+def test_conv_and_its_transpose_are_what_jax_calls_same():
     with jax.enable_x64(True):
-        x, y, w = draw((2, 3, 4, 3, 2), k)
+        x, y, w = draw((2, 3, 4, 3, 2), 5)
         dims = ("NHWC", "HWIO", "NHWC")
-        want = lax.conv_general_dilated(x, w, (2, 2), "SAME", dimension_numbers=dims)
-        assert_close(strided_conv.conv(x, w), want, 1e-12)
-        if k > 3:  # lax.conv_transpose has its own notion of SAME at kernel 3
-            want = lax.conv_transpose(
-                y, w, (2, 2), "SAME", dimension_numbers=dims, transpose_kernel=True
-            )
-            assert_close(strided_conv.conv_transpose(y, w), want, 1e-12)
+        conv = lax.conv_general_dilated(x, w, (2, 2), "SAME", dimension_numbers=dims)
+        assert_close(jax.jit(strided_conv.conv)(x, w), conv, 1e-12)
+        transpose = lax.conv_transpose(
+            y, w, (2, 2), "SAME", dimension_numbers=dims, transpose_kernel=True
+        )
+        assert_close(jax.jit(strided_conv.conv_transpose)(y, w), transpose, 1e-12)
 
 
-@pytest.mark.parametrize("k", KERNELS)
-def test_the_three_maps_belong_to_one_trilinear_form(k):
+def test_the_three_maps_belong_to_one_trilinear_form():
     with jax.enable_x64(True):
-        x, y, w = draw(SHAPES["pictures"], k)
-        form = jnp.vdot(y, strided_conv.conv(x, w))
-        assert abs(form) > 1
-        for other in (
-            jnp.vdot(x, strided_conv.conv_transpose(y, w)),
-            jnp.vdot(w, strided_conv.weight_gradient(x, y, k)),
-        ):
-            np.testing.assert_allclose(other, form, rtol=1e-11)
+        arrays = draw(SHAPES["pictures"], 4)
+        forms = []
+        for name in MAPS:
+            args, other = arguments(name, *arrays)
+            forms.append(np.vdot(other, jax.jit(function(name, 4))(*args)))
+        assert abs(forms[0]) > 1
+        np.testing.assert_allclose(forms, forms[0], rtol=1e-11)
 
 
 @pytest.mark.parametrize("name", MAPS)
 def test_gradients_of_gradients_are_right(name):
     with jax.enable_x64(True):
-        args, _ = arguments(name, *draw((2, 2, 2, 3, 2), 5))
-        check_grads(jax.jit(function(name, 5)), args, order=2, modes=["rev"])
+        args, _ = arguments(name, *draw((2, 2, 2, 3, 2), 3))
+        check_grads(jax.jit(function(name, 3)), args, order=2, modes=["rev"])
 
 
 @pytest.mark.parametrize("in_axes", [(0, None), (None, 0), (0, 0)])
 @pytest.mark.parametrize("name", MAPS)
 def test_vmap_equals_a_loop(name, in_axes):
     with jax.enable_x64(True):
-        args, _ = arguments(name, *draw((2, 2, 3, 3, 4), 5, leading=(3,)))
+        args, _ = arguments(name, *draw((2, 2, 3, 3, 4), 3, leading=(3,)))
         args = [a if axis == 0 else a[0] for a, axis in zip(args, in_axes, strict=True)]
-        fn = jax.jit(function(name, 5))
+        fn = jax.jit(function(name, 3))
         loop = [
             fn(*(a[i] if axis == 0 else a for a, axis in zip(args, in_axes)))
             for i in range(3)
         ]
-        got = jax.jit(jax.vmap(function(name, 5), in_axes))(*args)
-        assert_close(got, jnp.stack(loop), 1e-12)
+        got = jax.jit(jax.vmap(function(name, 3), in_axes))(*args)
+        assert_close(got, np.stack(loop), 1e-12)
 
 
 def energy(x, w):
@@ -212,46 +229,42 @@ def energy(x, w):
 @pytest.mark.parametrize("in_axes", [(0, None), (0, 0)])
 def test_vmap_of_gradients_equals_a_loop(in_axes):
     with jax.enable_x64(True):
-        x, _, w = draw((2, 2, 3, 3, 4), 5, leading=(3,))
+        x, _, w = draw((2, 2, 3, 3, 4), 3, leading=(3,))
         w = w if in_axes[1] == 0 else w[0]
         grad = jax.grad(energy, (0, 1))
         one = jax.jit(grad)
         loop = [one(x[i], w[i] if in_axes[1] == 0 else w) for i in range(3)]
-        loop = jax.tree.map(lambda *leaves: jnp.stack(leaves), *loop)
+        loop = jax.tree.map(lambda *leaves: np.stack(leaves), *loop)
         assert_close(jax.jit(jax.vmap(grad, in_axes))(x, w), loop, 1e-12)
 
 
 @pytest.mark.parametrize("outer", [(0, None), (None, 0)])
 def test_nested_vmap_equals_nested_loops(outer):
     with jax.enable_x64(True):
-        x, _, w = draw((1, 2, 3, 3, 4), 5, leading=(2, 2))
+        x, _, w = draw((1, 2, 3, 3, 4), 3, leading=(2, 2))
         x, w = (x, w[0, 0]) if outer == (0, None) else (x[0], w[0])
         nested = jax.vmap(jax.vmap(strided_conv.conv, (0, None)), outer)
         fn = jax.jit(strided_conv.conv)
-        loop = jnp.stack(
-            [
-                jnp.stack(
-                    [fn(x[i, j] if outer[0] == 0 else x[j], wi) for j in range(2)]
-                )
-                for i, wi in enumerate(w if outer[1] == 0 else [w, w])
-            ]
-        )
-        assert_close(jax.jit(nested)(x, w), loop, 1e-12)
+        loop = [
+            [fn(x[i, j] if outer[0] == 0 else x[j], wi) for j in range(2)]
+            for i, wi in enumerate(w if outer[1] == 0 else [w, w])
+        ]
+        assert_close(jax.jit(nested)(x, w), np.array(loop), 1e-12)
 
 
 @pytest.mark.parametrize("name", ["conv", "conv_transpose"])
 def test_vmap_over_pictures_is_one_larger_batch_bit_for_bit(name):
-    args, _ = arguments(name, *draw((2, 2, 3, 9, 4), 5, np.float32, leading=(2, 3)))
+    args, _ = arguments(name, *draw((2, 2, 3, 9, 4), 3, np.float32, leading=(2, 3)))
     x, w = args[0], args[1][0, 0]
-    fn = function(name, 5)
+    fn = function(name, 3)
     nested = jax.jit(jax.vmap(jax.vmap(fn, (0, None)), (0, None)))
     assert " while(" not in nested.lower(x, w).compile().as_text()
     joined = jax.jit(fn)(x.reshape(12, *x.shape[3:]), w)
-    np.testing.assert_array_equal(nested(x, w).reshape(joined.shape), joined)
+    np.testing.assert_array_equal(np.reshape(nested(x, w), joined.shape), joined)
 
 
 def test_gradients_for_many_pictures_run_as_one_batch_and_for_many_kernels_in_turn():
-    x, _, w = draw((1, 2, 3, 9, 4), 5, np.float32, leading=(3,))
+    x, _, w = draw((1, 2, 3, 9, 4), 3, np.float32, leading=(3,))
     grad = jax.grad(energy)
     pictures = jax.jit(jax.vmap(grad, (0, None))).lower(x, w[0]).compile().as_text()
     kernels = jax.jit(jax.vmap(grad, (0, 0))).lower(x, w).compile().as_text()
@@ -301,8 +314,8 @@ def test_the_cpu_gets_no_dilated_convolution_even_in_second_gradients(shape):
 
 @pytest.mark.parametrize("name", MAPS)
 def test_bfloat16_is_kept_and_near_float32(name):
-    args, _ = arguments(name, *draw(SHAPES["pictures"], 5, jnp.bfloat16))
-    fn = jax.jit(function(name, 5))
+    args, _ = arguments(name, *draw(SHAPES["pictures"], 3, jnp.bfloat16))
+    fn = jax.jit(function(name, 3))
     got, want = fn(*args), fn(*(a.astype(np.float32) for a in args))
     assert got.dtype == jnp.bfloat16
     assert_close(got.astype(np.float32), want, 0.02)

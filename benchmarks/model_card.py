@@ -1,0 +1,103 @@
+"""Prints the figures of a face model's card, and draws what to look at.
+
+    pip install '.[faces]'
+    python benchmarks/model_card.py --model=faces --train=faces_train.zip \
+        --test=faces_test.zip
+
+Prints one JSON line: the share of generated photographs in which dlib's frontal face
+detector finds a face, beside the share for test photographs at the same size. The sheet
+`out/model_card/nearest.png` shows samples beside their nearest training photographs
+(it holds pictures of the data: do not pass it on).
+"""
+
+import json
+from pathlib import Path
+
+import dlib
+import numpy as np
+from absl import app, flags
+from PIL import Image
+
+from cgan_jax import complete, images, sample, sheets
+from cgan_jax.dataset import Pairs, prepare_pairs
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("model", "faces", "Bundled model, published folder or workdir.")
+flags.DEFINE_string("train", None, "Training photographs.", required=True)
+flags.DEFINE_string("test", None, "Test photographs.", required=True)
+flags.DEFINE_string("cache_dir", "~/.cache/cgan_jax", "Folder of prepared pairs.")
+flags.DEFINE_string("output", "out/model_card", "Folder of the sheet.")
+flags.DEFINE_integer("num_samples", 200, "Samples, and test photographs.", 1)
+flags.DEFINE_integer("num_nearest", 8, "Samples whose neighbours are drawn.", 1)
+
+_DETECTOR_SIDE = 256  # the detector wants faces of 80 pixels and more
+
+
+def face_share(photos: np.ndarray) -> float:
+    """The part of uint8 photographs `(n, h, w, 3)` in which a face is found."""
+    detect = dlib.get_frontal_face_detector()
+    size = (_DETECTOR_SIDE, _DETECTOR_SIDE)
+    enlarged = [
+        Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC)
+        for photo in photos
+    ]
+    return float(np.mean([len(detect(np.asarray(image))) > 0 for image in enlarged]))
+
+
+def nearest(photos: np.ndarray, pairs: Pairs, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices and root mean square distances of the k nearest, mirrored ones included."""
+    train = np.asarray(pairs.photos)
+    distances = np.stack(
+        [
+            np.minimum(_distance(photo, train), _distance(photo[:, ::-1], train))
+            for photo in photos
+        ]
+    )
+    order = np.argsort(distances, axis=1)[:, :k]
+    return order, np.take_along_axis(distances, order, axis=1)
+
+
+def _distance(photo: np.ndarray, train: np.ndarray) -> np.ndarray:
+    blocks = np.array_split(train, 32)
+    return np.concatenate(
+        [
+            np.sqrt(np.square(b.astype(np.float32) - photo).mean((1, 2, 3)))
+            for b in blocks
+        ]
+    )
+
+
+def main(_: list[str]) -> None:
+    model = complete.load_model(FLAGS.model)
+    size = model.models.gen.height
+    cache = Path(FLAGS.cache_dir).expanduser()
+    train = prepare_pairs(FLAGS.train, cache, size=size)
+    test = prepare_pairs(FLAGS.test, cache, size=size)
+    chosen = np.random.default_rng(0).choice(len(test), FLAGS.num_samples, False)
+    photos = images.split(sample.sample_pairs(model, FLAGS.num_samples, seed=0))[1]
+
+    samples = photos[: FLAGS.num_nearest]
+    indices, distances = nearest(samples, train, 3)
+    held_out = np.asarray(test.photos)[np.sort(chosen)[: FLAGS.num_nearest]]
+    rows = [
+        [np.repeat(np.repeat(p, 2, 0), 2, 1) for p in (photo, *train.photos[near])]
+        for photo, near in zip(samples, indices, strict=True)
+    ]
+    output = Path(FLAGS.output)
+    output.mkdir(parents=True, exist_ok=True)
+    sheets.save(sheets.grid(rows), output / "nearest.png")
+    figures = {
+        "model": model.name,
+        "face_share_samples": face_share(photos),
+        "face_share_test_photos": face_share(np.asarray(test.photos)[np.sort(chosen)]),
+        "num_samples": FLAGS.num_samples,
+        "nearest_rms_samples": distances[:, 0].round(1).tolist(),
+        "nearest_rms_test_photos": nearest(held_out, train, 1)[1][:, 0]
+        .round(1)
+        .tolist(),
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    app.run(main)

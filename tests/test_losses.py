@@ -1,0 +1,341 @@
+"""Losses against hand numbers and SciPy, and the traps of the released code."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import special
+from scipy import stats as scipy_stats
+
+from cgan_jax import images, losses
+from cgan_jax.losses import contextual_loss, kl_divergence, perceptual_loss
+
+MASSES = ("ink", "intensity")
+DIRECTIONS = ("y||G", "G||y")
+FORMS = ("log(1-D)", "-log(D)")
+SKETCH_KNOWN = images.half_mask(4, "sketch")
+PHOTO_KNOWN = images.half_mask(4, "photo")
+
+kl = jax.jit(kl_divergence, static_argnames="mass")
+contextual = jax.jit(contextual_loss, static_argnames=("direction", "mass"))
+
+
+@pytest.fixture
+def without_type_checks():
+    """As outside the tests, where nothing checks a Literal before the function does."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def pictures(*shape, seed=0):
+    """Grey values in [0, 1], some exactly black, some exactly white."""
+    values = np.random.default_rng(seed).uniform(-0.3, 1.3, shape)
+    return values.clip(0, 1).astype(np.float32)
+
+
+def joints(*leading, seed=0):
+    return 2 * pictures(*leading, 4, 8, 3, seed=seed) - 1
+
+
+def scipy_kl(p, q, mask, mass="ink", epsilon=1e-3):
+    """D_KL(p || q) of the known pixels of two pictures."""
+    weights = [(1 - x if mass == "ink" else x)[mask > 0] + epsilon for x in (p, q)]
+    return scipy_stats.entropy(*np.asarray(weights, np.float64))
+
+
+# -------------------------------------------------------------- adversarial losses
+
+
+def test_an_undecided_discriminator_loses_2_log_2():
+    zeros = jnp.zeros(3)
+    np.testing.assert_allclose(losses.discriminator_loss(zeros, zeros), 2 * np.log(2))
+    np.testing.assert_allclose(losses.generator_loss(zeros), np.log(2))
+
+
+def test_adversarial_losses_of_logits_worked_out_by_hand():
+    # D is 3/4 and 1/2 on real images; 1/4 and 4/5 on generated ones.
+    real = jnp.array([np.log(3), 0.0], np.float32)
+    fake = jnp.array([-np.log(3), np.log(4)], np.float32)
+    np.testing.assert_allclose(
+        losses.discriminator_loss(real, fake),
+        -(np.log(3 / 4) + np.log(1 / 2)) / 2 - (np.log(3 / 4) + np.log(1 / 5)) / 2,
+        rtol=1e-6,
+    )
+    np.testing.assert_allclose(
+        losses.generator_loss(fake), -(np.log(1 / 4) + np.log(4 / 5)) / 2, rtol=1e-6
+    )
+
+
+def test_the_generators_gradient_does_not_vanish_where_it_is_found_out():
+    grad = jax.grad(losses.generator_loss)(jnp.array([-20.0]))
+    np.testing.assert_allclose(grad, [-1.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("form", "values", "slopes"),
+    [
+        ("log(1-D)", [np.log(1 / 2), np.log(1 / 4)], [-1 / 2, -3 / 4]),
+        ("-log(D)", [-np.log(1 / 2), -np.log(3 / 4)], [-1 / 2, -1 / 4]),
+    ],
+)
+def test_perceptual_values_and_gradients_by_hand(form, values, slopes):
+    logits = jnp.array([0.0, np.log(3)], np.float32)  # D is 1/2 and 3/4
+    np.testing.assert_allclose(perceptual_loss(logits, form), values, rtol=1e-6)
+    grad = jax.grad(lambda x: perceptual_loss(x, form).sum())(logits)
+    np.testing.assert_allclose(grad, slopes, rtol=1e-6)
+
+
+def test_the_perceptual_loss_is_the_papers_unless_told_otherwise():
+    logits = jnp.array([[0.5, -2.0]])
+    assert perceptual_loss(logits).shape == (1, 2)
+    np.testing.assert_array_equal(
+        perceptual_loss(logits), perceptual_loss(logits, "log(1-D)")
+    )
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_extreme_logits_have_finite_values_and_gradients(form):
+    logits = jnp.array([-1e4, 1e4])
+    value = perceptual_loss(logits, form)
+    grad = jax.grad(lambda x: perceptual_loss(x, form).sum())(logits)
+    want = {"log(1-D)": ([0, -1e4], [0, -1]), "-log(D)": ([1e4, 0], [-1, 0])}[form]
+    np.testing.assert_allclose(value, want[0])
+    np.testing.assert_allclose(grad, want[1])
+    np.testing.assert_allclose(losses.discriminator_loss(logits, -logits), 1e4)
+
+
+# ------------------------------------------------------------------ KL divergence
+
+
+def test_kl_of_two_pixels_by_hand():
+    one_black, other_black = jnp.array([[0.0, 1.0]]), jnp.array([[1.0, 0.0]])
+    # Ink 1 and 0, so weights 1.001 and 0.001 of 1.002: trap 1.
+    want = (1.001 - 0.001) / 1.002 * np.log(1.001 / 0.001)
+    np.testing.assert_allclose(kl(one_black, other_black), want, rtol=1e-5)
+    # With epsilon 1: weights 2 and 1 of 3.
+    np.testing.assert_allclose(
+        kl(one_black, other_black, epsilon=1.0), np.log(2) / 3, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("mass", MASSES)
+@pytest.mark.parametrize("known", [None, "some"])
+def test_kl_is_that_of_scipy_in_either_order(mass, known):
+    p, q = pictures(2, 6, 5), pictures(2, 6, 5, seed=1)
+    mask = np.ones((6, 5), np.float32)
+    if known:
+        mask = (np.random.default_rng(2).random((6, 5)) < 0.6).astype(np.float32)
+    got = [kl(p, q, mask, mass=mass), kl(q, p, mask, mass=mass)]
+    if known is None:
+        np.testing.assert_array_equal(kl(p, q, mass=mass), got[0])
+    want = [
+        [scipy_kl(a, b, mask, mass) for a, b in zip(*pair, strict=True)]
+        for pair in ((p, q), (q, p))
+    ]
+    np.testing.assert_allclose(got, want, rtol=2e-5)
+    assert np.abs(got[0] - got[1]).min() > 1e-3
+
+
+def test_kl_is_the_sum_of_scipys_kl_div():
+    p, q = pictures(6, 5), pictures(6, 5, seed=1)
+    a, b = (1 - p + 1e-3) / np.sum(1 - p + 1e-3), (1 - q + 1e-3) / np.sum(1 - q + 1e-3)
+    np.testing.assert_allclose(kl(p, q), special.kl_div(a, b).sum(), rtol=2e-5)
+
+
+def strokes(column):
+    """A 64x64 sheet of white paper with one black line."""
+    sheet = np.ones((64, 64), np.float32)
+    sheet[8:56, column : column + 2] = 0.0
+    return sheet
+
+
+def test_epsilon_is_added_before_normalising():
+    """Trap 1: after normalising, the same epsilon would flatten the loss."""
+    p, q = strokes(20), strokes(40)
+    a, b = ((1 - x) / (1 - x).sum() + 1e-3 for x in (p, q))
+    flattened = scipy_stats.entropy(a.ravel(), b.ravel())
+    assert kl(p, q) > 3 * flattened
+    np.testing.assert_allclose(kl(p, q), scipy_kl(p, q, np.ones_like(p)), rtol=1e-4)
+
+
+def test_ink_sees_the_strokes_and_intensity_the_paper():
+    """Trap 2: under intensity a moved line is a small change of a big white sheet."""
+    assert kl(strokes(20), strokes(40), mass="ink") > 5.0
+    assert kl(strokes(20), strokes(40), mass="intensity") < 0.2
+
+
+finite_pictures = hnp.arrays(
+    np.float32, (2, 3, 4), elements=st.floats(0, 1, width=32, allow_subnormal=False)
+)
+masks = hnp.arrays(np.float32, (3, 4), elements=st.sampled_from([0.0, 1.0]))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(finite_pictures, masks, st.sampled_from(MASSES))
+def test_kl_is_never_negative_and_0_between_equals(pair, mask, mass):
+    p, q = pair
+    assert kl(p, q, mask, mass=mass) >= -1e-6
+    assert kl(p, p, mask, mass=mass) == 0.0
+
+
+# ---------------------------------------------------------------- contextual loss
+
+
+@pytest.mark.parametrize("mass", MASSES)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_each_direction_is_the_one_it_names(direction, mass):
+    """Trap 3: the first argument is the generated image, whatever the direction."""
+    generated, target = joints(seed=0), joints(seed=1)
+    y, g = ((images.luma(x[:, :4]) + 1) / 2 for x in (target, generated))
+    p, q = (y, g) if direction == "y||G" else (g, y)
+    got = contextual(generated, target, SKETCH_KNOWN, direction=direction, mass=mass)
+    np.testing.assert_allclose(got, scipy_kl(p, q, np.ones((4, 4)), mass), rtol=2e-5)
+
+
+def test_the_default_ranks_as_the_released_code_does():
+    generated, target = joints(seed=0), joints(seed=1)
+    np.testing.assert_array_equal(
+        contextual(generated, target, SKETCH_KNOWN),
+        contextual(generated, target, SKETCH_KNOWN, direction="y||G", mass="ink"),
+    )
+
+
+def per_channel(generated, target, mask):
+    """KL(y || G) of each channel over all that is known, the sketch half in grey."""
+    found = []
+    for channel in range(3):
+        p, q = (
+            np.concatenate([images.luma(x[:, :4]), x[:, 4:, channel]], 1) / 2 + 0.5
+            for x in (target, generated)
+        )
+        found.append(scipy_kl(p, q, mask))
+    return found
+
+
+def test_the_swapped_mask_compares_the_photo_half_by_colour():
+    """Trap 5: there the loss always reads the left half."""
+    generated, target = joints(seed=0), joints(seed=1)
+    got = contextual(generated, target, PHOTO_KNOWN)
+    separate = per_channel(generated, target, PHOTO_KNOWN)
+    assert np.ptp(separate) > 0.01
+    np.testing.assert_allclose(got, np.mean(separate), rtol=2e-5)
+
+    generated[:, :4], target[:, :4] = 0.3, -0.4
+    np.testing.assert_array_equal(contextual(generated, target, PHOTO_KNOWN), got)
+    target[:, 4:] = target[::-1, 4:]
+    assert abs(contextual(generated, target, PHOTO_KNOWN) - got) > 0.01
+
+
+def test_any_mask_across_both_halves_is_served():
+    generated, target = joints(seed=0), joints(seed=1)
+    mask = (np.random.default_rng(3).random((4, 8)) < 0.5).astype(np.float32)
+    assert mask[:, :4].any() and mask[:, 4:].any()
+    got = contextual(generated, target, mask)
+    want = np.mean(per_channel(generated, target, mask))
+    np.testing.assert_allclose(got, want, rtol=2e-5)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("mask", [SKETCH_KNOWN, PHOTO_KNOWN], ids=["sketch", "photo"])
+def test_what_is_unknown_is_never_read(mask, direction):
+    generated, target = joints(seed=0), joints(seed=1)
+    grad = jax.jit(jax.value_and_grad(contextual_loss), static_argnames="direction")
+    value, slope = grad(generated, target, mask, direction=direction)
+    assert np.abs(slope[mask > 0]).min() > 0
+    np.testing.assert_array_equal(slope[mask == 0], 0.0)
+
+    target[mask == 0] = np.nan
+    again = grad(generated, target, mask, direction=direction)
+    np.testing.assert_array_equal(again[0], value)
+    np.testing.assert_array_equal(again[1], slope)
+    generated[mask == 0] = np.nan
+    again = grad(generated, target, mask, direction=direction)
+    np.testing.assert_array_equal(again[0], value)
+    np.testing.assert_array_equal(again[1][mask == 0], 0.0)
+
+
+@pytest.mark.parametrize("mass", MASSES)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_black_white_and_empty_pictures_are_finite(direction, mass):
+    """Trap 1: there one exactly black pixel makes the loss infinite or NaN."""
+    some = joints(seed=0)
+    sheets = np.stack([-np.ones_like(some), np.ones_like(some), np.sign(some), some])
+    generated, target = np.repeat(sheets, 4, 0), np.tile(sheets, (4, 1, 1, 1))
+
+    @jax.jit
+    def evaluate(generated, mask):
+        def loss(generated):
+            each = contextual_loss(
+                generated, target, mask, direction=direction, mass=mass
+            )
+            return each.sum(), each
+
+        return jax.grad(loss, has_aux=True)(generated)
+
+    for mask in (SKETCH_KNOWN, PHOTO_KNOWN, np.ones_like(SKETCH_KNOWN)):
+        slopes, values = evaluate(generated, mask)
+        assert np.isfinite(values).all() and np.isfinite(slopes).all()
+        np.testing.assert_allclose(values[::5], 0.0, atol=1e-6)  # equal pairs
+        assert values.max() > 0.5
+    _, values = evaluate(generated, np.zeros_like(SKETCH_KNOWN))
+    np.testing.assert_array_equal(values, 0.0)
+
+
+@pytest.mark.parametrize("leading", [(), (2,), (2, 3)])
+def test_leading_axes_are_kept(leading):
+    generated, target = joints(*leading, seed=0), joints(*leading, seed=1)
+    got = contextual(generated, target, SKETCH_KNOWN)
+    assert got.shape == leading
+    assert kl(generated[..., 0], target[..., 0]).shape == leading
+    flat = (x.reshape(-1, 4, 8, 3) for x in (generated, target))
+    each = [contextual(g, y, SKETCH_KNOWN) for g, y in zip(*flat, strict=True)]
+    np.testing.assert_allclose(np.ravel(got), each, rtol=1e-6)
+
+
+def test_only_adam_is_blind_to_the_scale_of_the_loss():
+    """Trap 6: lambda 0.01 beside 1 is lambda 1 beside 100 under Adam alone."""
+    target = joints(seed=1)
+
+    @functools.partial(jax.jit, static_argnums=(0, 1))
+    def search(tx, scale):
+        def loss(x):
+            generated = jnp.tanh(x)
+            fits = contextual_loss(generated, target, SKETCH_KNOWN)
+            real = perceptual_loss(generated.mean())
+            return scale * (fits + 0.01 * real)
+
+        def step(carry, _):
+            x, opt_state = carry
+            updates, opt_state = tx.update(jax.grad(loss)(x), opt_state)
+            return (x + updates, opt_state), None
+
+        x = jnp.asarray(joints(seed=0))
+        (x, _), _ = jax.lax.scan(step, (x, tx.init(x)), length=10)
+        return x
+
+    adam, momentum = optax.adam(0.05), optax.sgd(0.01, momentum=0.9, nesterov=True)
+    moved = np.abs(search(adam, 1.0) - joints(seed=0)).max()
+    assert moved > 0.1
+    np.testing.assert_allclose(search(adam, 100.0), search(adam, 1.0), atol=1e-3)
+    assert np.abs(search(momentum, 100.0) - search(momentum, 1.0)).max() > 0.05
+
+
+# ------------------------------------------------------------------------- errors
+
+
+def test_unknown_names_are_refused(without_type_checks):
+    joint, grey = jnp.zeros((4, 8, 3)), jnp.zeros((4, 4))
+    with pytest.raises(ValueError, match="'y||G' or 'G||y', got 'G'"):
+        contextual_loss(joint, joint, SKETCH_KNOWN, direction="G")
+    with pytest.raises(ValueError, match="'ink' or 'intensity', got 'paper'"):
+        kl_divergence(grey, grey, mass="paper")
+    with pytest.raises(ValueError, match="got 'log D'"):
+        perceptual_loss(jnp.zeros(2), "log D")

@@ -1,0 +1,336 @@
+"""The networks: sizes counted by hand, values against a network written out here."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from scipy import stats
+
+from cgan_jax import models
+from cgan_jax.models import (
+    Discriminator,
+    GanPair,
+    Generator,
+    generate,
+    make_models,
+    recompute_batch_stats,
+    sample_z,
+)
+
+TINY = make_models(base_filters=4, z_dim=6, height=16)
+
+
+def shapes(pair):
+    """Variables of G and D as shapes: nothing is computed."""
+    key = jax.random.key(0)
+    z = jnp.zeros((1, pair.gen.z_dim))
+    joint = jnp.zeros((1, pair.disc.height, 2 * pair.disc.height, 3))
+    return GanPair(
+        jax.eval_shape(lambda: pair.gen.init(key, z, train=False)),
+        jax.eval_shape(lambda: pair.disc.init(key, joint, train=False)),
+    )
+
+
+def count(tree):
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+@functools.cache
+def tiny_variables():
+    """Variables of the tiny pair, with running averages as after some training."""
+    rng = np.random.default_rng(0)
+
+    def init(key):
+        gen = TINY.gen.init(key, jnp.zeros((1, 6)), train=False)
+        disc = TINY.disc.init(key, jnp.zeros((1, 16, 32, 3)), train=False)
+        return GanPair(gen, disc)
+
+    pair = jax.device_get(jax.jit(init)(jax.random.key(0)))
+    for variables in pair:
+        variables["batch_stats"] = jax.tree.map(
+            lambda x: rng.uniform(0.5, 1.5, x.shape).astype(np.float32),
+            variables["batch_stats"],
+        )
+    return pair
+
+
+def tiny_z(n, seed=0):
+    return np.asarray(sample_z(jax.random.key(seed), n, 6))
+
+
+@functools.partial(jax.jit, static_argnames=("model", "train"))
+def apply(model, variables, x, train):
+    return model.apply(variables, x, train=train, mutable=["batch_stats"])
+
+
+# ------------------------------------------------------------------- parameters
+
+
+def test_the_generator_of_the_paper_has_these_parameters():
+    params = shapes(make_models(base_filters=64, z_dim=100, height=64)).gen["params"]
+    assert {name: count(layer) for name, layer in params.items()} == {
+        "linear": 1_638_400,  # 100 * (4 * 8 * 512)
+        "bn_0": 1_024,  # scale and bias of 512
+        "deconv_1": 3_276_800,  # 5 * 5 * 512 * 256
+        "bn_1": 512,
+        "deconv_2": 819_200,  # 5 * 5 * 256 * 128
+        "bn_2": 256,
+        "deconv_3": 204_800,  # 5 * 5 * 128 * 64
+        "bn_3": 128,
+        "deconv_4": 4_803,  # 5 * 5 * 64 * 3, and 3 biases
+    }
+    assert count(params) == 5_945_923
+
+
+def test_the_discriminator_of_the_paper_has_these_parameters():
+    params = shapes(make_models(base_filters=64, z_dim=100, height=64)).disc["params"]
+    assert {name: count(layer) for name, layer in params.items()} == {
+        "conv_0": 4_864,  # 5 * 5 * 3 * 64, and 64 biases
+        "conv_1": 204_800,  # 5 * 5 * 64 * 128
+        "bn_1": 256,
+        "conv_2": 819_200,  # 5 * 5 * 128 * 256
+        "bn_2": 512,
+        "conv_3": 3_276_800,  # 5 * 5 * 256 * 512
+        "bn_3": 1_024,
+        "linear": 16_385,  # 4 * 8 * 512, and one bias
+    }
+    assert count(params) == 4_323_841
+
+
+@pytest.mark.parametrize(
+    ("height", "gen", "disc"),
+    [
+        # 100*32*256 + 512 + 25*256*128 + 256 + 25*128*64 + 128 + 25*64*3 + 3
+        # 25*3*64 + 64 + 25*64*128 + 256 + 25*128*256 + 512 + 32*256 + 1
+        (32, 1_848_899, 1_037_825),
+        # 100*32*1024 + 2048 + 25*1024*512 + 1024, then as at 64 from deconv_1 on
+        # as at 64 but for linear, + 25*512*1024 + 2048 + 32*1024 + 1
+        (128, 20_693_571, 17_449_473),
+    ],
+)
+def test_other_heights_have_a_layer_less_or_more(height, gen, disc):
+    variables = shapes(make_models(base_filters=64, z_dim=100, height=height))
+    assert count(variables.gen["params"]) == gen
+    assert count(variables.disc["params"]) == disc
+
+
+def test_only_layers_without_a_batch_norm_after_them_have_a_bias():
+    variables = shapes(make_models(base_filters=4, z_dim=6, height=32))
+    biased = [
+        {
+            name
+            for name, layer in pair["params"].items()
+            if "bias" in layer and not name.startswith("bn_")
+        }
+        for pair in variables
+    ]
+    assert biased == [{"deconv_3"}, {"conv_0", "linear"}]
+
+
+@pytest.mark.parametrize(
+    ("height", "layers"), [(8, 1), (16, 2), (32, 3), (64, 4), (128, 5)]
+)
+def test_each_doubling_of_the_height_is_one_layer(height, layers):
+    assert models.num_layers(height) == layers
+
+
+@pytest.mark.parametrize("height", [-8, 0, 4, 12, 48, 65, 100])
+def test_a_height_that_is_no_doubling_of_8_is_refused(height):
+    with pytest.raises(ValueError, match=f"8, 16, 32, 64, ...; got {height}"):
+        models.num_layers(height)
+
+
+def test_a_latent_of_another_width_is_refused():
+    with pytest.raises(ValueError, match="z is 7 wide, z_dim is 6"):
+        jax.eval_shape(
+            lambda: TINY.gen.init(jax.random.key(0), jnp.zeros((1, 7)), False)
+        )
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 64, 3), (1, 16, 16, 3)])
+def test_an_image_of_another_size_is_refused(shape):
+    with pytest.raises(ValueError, match="expected height 16, got image"):
+        jax.eval_shape(
+            lambda: TINY.disc.init(jax.random.key(0), jnp.zeros(shape), False)
+        )
+
+
+def test_weights_start_as_the_released_code_starts_them():
+    pair = GanPair(Generator(64, 50, 16), Discriminator(16, 16))
+
+    @jax.jit
+    def init(key):
+        gen = pair.gen.init(key, jnp.zeros((1, 50)), train=False)
+        disc = pair.disc.init(key, jnp.zeros((1, 16, 32, 3)), train=False)
+        return gen["params"], disc["params"]
+
+    leaves = jax.tree_util.tree_leaves_with_path(init(jax.random.key(1)))
+    kinds = {"kernel": [], "scale": [], "bias": []}
+    for path, leaf in leaves:
+        kinds[path[-1].key].append(np.ravel(leaf))
+    for kernel in kinds["kernel"]:
+        assert abs(kernel.mean()) < 4 * 0.02 / math.sqrt(kernel.size)
+        np.testing.assert_allclose(kernel.std(), 0.02, rtol=4 / math.sqrt(kernel.size))
+    # Normal, not truncated: a few of the many lie beyond three deviations.
+    assert max(np.abs(kernel).max() for kernel in kinds["kernel"]) > 3 * 0.02
+    scale = np.concatenate(kinds["scale"])
+    np.testing.assert_allclose(scale.mean(), 1.0, atol=4 * 0.02 / math.sqrt(scale.size))
+    np.testing.assert_allclose(scale.std(), 0.02, rtol=4 / math.sqrt(scale.size))
+    assert not np.concatenate(kinds["bias"]).any()
+
+
+def test_the_key_decides_the_weights():
+    init = jax.jit(lambda key: TINY.gen.init(key, jnp.zeros((1, 6)), train=False))
+    first, again, other = (init(jax.random.key(seed)) for seed in (3, 3, 4))
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+    kernels = [v["params"]["linear"]["kernel"] for v in (first, other)]
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.01
+
+
+# ----------------------------------------------------------------------- values
+
+
+def normalise(x, layer, old, train):
+    """Batch norm written out: the value, and the running averages after it."""
+    axes = tuple(range(x.ndim - 1))
+    mean, var = (x.mean(axes), x.var(axes)) if train else (old["mean"], old["var"])
+    new = {
+        "mean": 0.9 * old["mean"] + 0.1 * mean,
+        "var": 0.9 * old["var"] + 0.1 * var,
+    }
+    y = (x - mean) / np.sqrt(var + 1e-5) * layer["scale"] + layer["bias"]
+    return y, new
+
+
+def written_out_generator(variables, z, train):
+    params, old, new = variables["params"], variables["batch_stats"], {}
+    x = (z @ params["linear"]["kernel"]).reshape(len(z), 4, 8, 8)
+    for i in range(2):
+        x, new[f"bn_{i}"] = normalise(x, params[f"bn_{i}"], old[f"bn_{i}"], train)
+        layer = params[f"deconv_{i + 1}"]
+        x = lax.conv_transpose(
+            np.maximum(x, 0),
+            layer["kernel"],
+            (2, 2),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            transpose_kernel=True,
+        )
+        x = np.asarray(x) + layer.get("bias", 0)
+    return np.tanh(x), new
+
+
+def written_out_discriminator(variables, x, train):
+    params, old = variables["params"], variables["batch_stats"]
+    new = {}
+    for i in range(2):
+        layer = params[f"conv_{i}"]
+        dims = ("NHWC", "HWIO", "NHWC")
+        x = lax.conv_general_dilated(
+            x, layer["kernel"], (2, 2), "SAME", dimension_numbers=dims
+        )
+        x = np.asarray(x) + layer.get("bias", 0)
+        if i == 1:
+            x, new["bn_1"] = normalise(x, params["bn_1"], old["bn_1"], train)
+        x = np.where(x > 0, x, 0.2 * x)
+    logits = x.reshape(len(x), -1) @ params["linear"]["kernel"]
+    return (logits + params["linear"]["bias"])[:, 0], new
+
+
+def assert_close(got, want):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-4, 1e-6), got, want)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_the_generator_is_the_network_written_out(train):
+    variables = tiny_variables().gen
+    z = 0.1 * tiny_z(5)  # so small that batch norm's epsilon counts
+    joint, updated = apply(TINY.gen, variables, z, train)
+    want, want_stats = written_out_generator(variables, z, train)
+    assert joint.shape == (5, 16, 32, 3) and np.abs(want).max() > 0.01
+    assert_close(joint, want)
+    assert_close(
+        updated["batch_stats"], want_stats if train else variables["batch_stats"]
+    )
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_the_discriminator_is_the_network_written_out(train):
+    variables = tiny_variables().disc
+    joint = np.random.default_rng(1).uniform(-1, 1, (5, 16, 32, 3)).astype(np.float32)
+    logits, updated = apply(TINY.disc, variables, joint, train)
+    want, want_stats = written_out_discriminator(variables, joint, train)
+    assert logits.shape == (5,) and np.abs(want).max() > 0.01
+    assert_close(logits, want)
+    assert_close(
+        updated["batch_stats"], want_stats if train else variables["batch_stats"]
+    )
+
+
+def test_images_fill_minus_1_to_1_and_never_leave_it():
+    variables = jax.tree.map(lambda x: 30 * x, tiny_variables().gen)
+    joint, _ = apply(TINY.gen, variables, tiny_z(5), True)
+    assert joint.min() < -0.9 and joint.max() > 0.9
+    assert np.abs(joint).max() <= 1
+
+
+def test_neighbours_change_an_image_only_in_training():
+    variables = tiny_variables()
+    z, others = tiny_z(5), tiny_z(5, seed=1)
+    others[0] = z[0]
+    for model, batch, neighbours in (
+        (TINY.gen, z, others),
+        (TINY.disc, apply(TINY.gen, variables.gen, z, False)[0], None),
+    ):
+        if neighbours is None:
+            neighbours = np.array(batch)
+            neighbours[1:] += 0.5
+        weights = variables.gen if model is TINY.gen else variables.disc
+        for train in (True, False):
+            a = apply(model, weights, batch, train)[0][0]
+            b = apply(model, weights, neighbours, train)[0][0]
+            assert np.array_equal(a, b) != train
+
+
+def test_bfloat16_computes_in_bfloat16_between_float32_ends():
+    half = make_models(base_filters=4, z_dim=6, height=16, dtype="bfloat16")
+    for name, tree in (("gen", shapes(half).gen), ("disc", shapes(half).disc)):
+        assert {leaf.dtype for leaf in jax.tree.leaves(tree)} == {np.dtype("float32")}
+        model, full = getattr(half, name), getattr(TINY, name)
+        variables = getattr(tiny_variables(), name)
+        x = tiny_z(5) if name == "gen" else np.full((5, 16, 32, 3), 0.5, np.float32)
+        got, updated = apply(model, variables, x, True)
+        want = apply(full, variables, x, True)[0]
+        assert got.dtype == np.float32
+        assert {a.dtype for a in jax.tree.leaves(updated)} == {np.dtype("float32")}
+        # A bfloat16 has 8 bits: off by about 0.4 %, never exactly equal.
+        assert 0 < np.abs(got - want).max() < 0.03 * np.abs(want).max()
+
+
+def test_latents_are_uniform_on_minus_1_to_1():
+    z = sample_z(jax.random.key(0), 500, 20)
+    assert z.shape == (500, 20) and z.dtype == np.float32
+    assert np.abs(z).max() <= 1
+    assert stats.kstest(np.ravel(z), stats.uniform(-1, 2).cdf).pvalue > 0.01
+
+
+def test_recomputed_statistics_are_those_of_the_parameters_alone():
+    gen = TINY.gen.clone(axis_name="device")  # as the training loop holds it
+    variables, key = tiny_variables().gen, jax.random.key(5)
+    recompute = jax.jit(recompute_batch_stats, static_argnums=(0, 3))
+    recomputed = recompute(gen, variables["params"], key, 40)
+    z = np.asarray(sample_z(key, 40, 6))
+    first = (z @ variables["params"]["linear"]["kernel"]).reshape(-1, 8)
+    np.testing.assert_allclose(recomputed["bn_0"]["mean"], first.mean(0), atol=1e-6)
+    np.testing.assert_allclose(recomputed["bn_0"]["var"], first.var(0), rtol=1e-4)
+
+    training = apply(TINY.gen, variables, z, True)[0]
+    fresh = {"params": variables["params"], "batch_stats": recomputed}
+    np.testing.assert_allclose(generate(TINY.gen, fresh, z), training, atol=1e-5)
+    stale = generate(TINY.gen, variables, z)
+    assert np.abs(stale - training).max() > 0.01
