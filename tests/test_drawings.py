@@ -429,6 +429,14 @@ class TestPrepareDrawing:
         prepared = drawings.prepare_drawing(sketch, 64)
         assert np.abs(prepared - area_resize(sketch, 64)).mean() < 0.005
 
+    def test_dense_thin_strokes_are_not_thickened_to_black(self):
+        grey = np.ones((128, 128), np.float32)
+        grey[8:120:8, 8:120] = grey[8:120, 8:120:8] = 0  # a net of lines one pixel wide
+        thin = drawings.prepare_drawing(grey, 64, frame="keep")
+        thick = drawings.prepare_drawing(grey, 64, frame="keep", max_ink=1.0)
+        assert np.mean(1 - thin) < 1.2 * np.mean(1 - grey)
+        assert np.mean(1 - thick) > 1.8 * np.mean(1 - grey)
+
     @pytest.mark.parametrize("grey", [head(), brows_to_chin()], ids=["head", "face"])
     def test_again_changes_little(self, grey):
         once = drawings.prepare_drawing(grey, 64)
