@@ -65,11 +65,16 @@ def find_inputs(patterns: Sequence[str]) -> list[Path]:
         paths = [Path(pattern)] if Path(pattern).exists() else _glob(pattern)
         if len(paths) == 1 and paths[0].is_dir():
             files = sorted(paths[0].iterdir())
-            paths = [p for p in files if p.suffix.lower() in _SUFFIXES]
+            paths = [p for p in files if _is_picture(p)]
         if not paths:
             raise FileNotFoundError(f"--input={pattern} fits no picture")
         found.update(dict.fromkeys(paths))
     return list(found)
+
+
+def _is_picture(path: Path) -> bool:
+    # Hidden files: macOS leaves `._face.png`, which is none, beside `face.png`.
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
 
 
 def _glob(pattern: str) -> list[Path]:
@@ -81,8 +86,9 @@ def result_names(paths: Sequence[Path]) -> list[str]:
     stems = [path.stem for path in paths]
     names: list[str] = []
     for path, stem in zip(paths, stems, strict=True):
-        clash = stems.count(stem) > 1
-        name = "_".join(path.parts[-2:]).replace(".", "_") if clash else stem
+        clash = stems.count(stem) > 1 or not stem.strip(".")  # `..` is no folder's name
+        longer = "_".join(filter(None, [path.parent.name, path.name]))
+        name = longer.replace(".", "_") if clash else stem
         while name in names:
             name += "_"
         names.append(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 
 Side = Literal["sketch", "photo"]
 _LUMA = (0.299, 0.587, 0.114)
@@ -22,9 +22,9 @@ def join(
 
 
 def split(
-    joint: Float[Any, "*b h w2 3"],
-) -> tuple[Float[Any, "*b h w 3"], Float[Any, "*b h w 3"]]:
-    """The sketch and the photo of joint images."""
+    joint: Shaped[Any, "*b h w2 3"],
+) -> tuple[Shaped[Any, "*b h w 3"], Shaped[Any, "*b h w 3"]]:
+    """The sketch and the photo of joint images, of any number type."""
     half = joint.shape[-2] // 2
     return joint[..., :half, :], joint[..., half:, :]
 

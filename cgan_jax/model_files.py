@@ -91,7 +91,7 @@ def load(name_or_folder: str | Path) -> Model:
     try:
         config = json.loads((folder / _CONFIG).read_text())
         tensors = load_file(folder / _WEIGHTS)
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+    except (SafetensorError, ValueError, OSError) as error:
         raise ModelError(f"{folder} is damaged ({error}): copy it anew") from error
     if config.get("format_version") != FORMAT_VERSION:
         raise ModelError(
@@ -101,9 +101,9 @@ def load(name_or_folder: str | Path) -> Model:
     tree = unflatten_dict(
         {name: x.astype(np.float32) for name, x in tensors.items()}, sep="/"
     )
-    return Model(
-        name=folder.name,
-        models=make_models(**config["model"]),
-        variables=GanPair(tree["gen"], tree["disc"]),
-        config=config,
-    )
+    try:
+        models = make_models(**config["model"])
+        variables = GanPair(tree["gen"], tree["disc"])
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{folder} is damaged ({error!r}): copy it anew") from error
+    return Model(folder.name, models, variables, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import jax
@@ -19,12 +20,13 @@ _BLOCK = 64
 
 def sample_pairs(model: Model, n: int, *, seed: int) -> UInt8[np.ndarray, "n h w 3"]:
     """`n` joint images of latents drawn from `seed`; the first ones do not depend on n."""
-    draw = jax.jit(lambda z: generate(model.models.gen, model.variables.gen, z))
+    gen = model.models.gen
+    draw = jax.jit(functools.partial(generate, gen))
     key = jax.random.key(seed)
-    blocks = [
-        draw(sample_z(jax.random.fold_in(key, i), _BLOCK, model.models.gen.z_dim))
-        for i in range(-(-n // _BLOCK))
-    ]
+    blocks = []
+    for i in range(-(-n // _BLOCK)):
+        z = sample_z(jax.random.fold_in(key, i), _BLOCK, gen.z_dim)
+        blocks.append(draw(model.variables.gen, z))
     return images.to_uint8(np.concatenate(blocks)[:n])
 
 

@@ -127,6 +127,13 @@ def _initial_state(
     if init_from is None:
         return create_state(models, tx, jax.random.key(config.seed))
     model = model_files.load(init_from)
+    for field in ("base_filters", "z_dim", "height"):
+        theirs, ours = model.config["model"][field], config.model[field]
+        if theirs != ours:
+            raise ValueError(
+                f"--init_from={init_from} has {field} {theirs}, but config.model.{field} "
+                f"is {ours}"
+            )
     return state_from_variables(*model.variables, tx)
 
 

@@ -1,1 +1,19 @@
 """Entry points: each parses its flags and calls one function of `cgan_jax`."""
+
+import sys
+from collections.abc import Callable
+
+from absl import app, flags
+
+
+def start(main: Callable[[list[str]], None]) -> None:
+    """`app.run`, with a `--help` that also serves a command that pip installed.
+
+    absl describes the module `__main__`, which there is pip's own script.
+    """
+    module = sys.modules[main.__module__]
+    if module.__name__ != "__main__":
+        for flag in flags.FLAGS.get_flags_for_module(module):
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+        sys.modules["__main__"].__doc__ = module.__doc__
+    app.run(main)

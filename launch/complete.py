@@ -7,6 +7,7 @@ from pathlib import Path
 from absl import app, flags
 
 from cgan_jax.configs import default
+from cgan_jax.launch import start
 
 FLAGS = flags.FLAGS
 _projection = default.get_config().projection
@@ -96,7 +97,7 @@ def _complete() -> int:
 
 def run() -> None:
     """Entry point of `cgan-complete`."""
-    app.run(main)
+    start(main)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from absl import app, flags
 
+from cgan_jax.launch import start
+
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of the training run.", required=True)
 flags.DEFINE_string("output", None, "Folder of the published model.", required=True)
@@ -24,7 +26,7 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
     """Entry point of `cgan-publish`."""
-    app.run(main)
+    start(main)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from absl import app, flags
 
+from cgan_jax.launch import start
+
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "model", "faces", "Bundled model, folder of a published one, or training workdir."
@@ -30,7 +32,7 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
     """Entry point of `cgan-sample`."""
-    app.run(main)
+    start(main)
 
 
 if __name__ == "__main__":

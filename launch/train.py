@@ -8,6 +8,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from cgan_jax.configs import resolve
+from cgan_jax.launch import start
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
@@ -52,7 +53,7 @@ def run() -> None:
     """Entry point of `cgan-train`."""
     sys.argv = resolve(sys.argv)
     logging.getLogger("absl").addFilter(_is_ours)
-    app.run(main)
+    start(main)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,162 @@
+"""The four commands from outside: help, usage errors, how fast they answer."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = {
+    "complete": [
+        "model",
+        "input",
+        "output",
+        "seed",
+        "num_candidates",
+        "num_starts",
+        "steps",
+        "block_size",
+        "fit",
+        "invert",
+        "frame",
+        "[no]match_lines",
+    ],
+    "publish": ["workdir", "output"],
+    "sample": ["model", "output", "num_samples", "seed"],
+    "train": ["config", "workdir", "num_devices", "init_from"],
+}
+REQUIRED = {
+    "complete": ["--input=x.png"],
+    "publish": ["--workdir=x", "--output=y"],
+    "sample": [],
+    "train": ["--config=tiny", "--workdir=x"],
+}
+HEAVY = {"jax", "flax", "orbax", "grain", "scipy", "PIL", "optax"}
+
+
+def run(*arguments, python=()):
+    return subprocess.run(
+        [sys.executable, *python, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def run_command(name, *arguments):
+    return run(f"launch/{name}.py", *arguments)
+
+
+def assert_help(result, name):
+    # absl leaves with 1 after --help.
+    assert result.returncode in (0, 1)
+    listed = re.findall(r"^  --(\S+):", result.stdout, re.MULTILINE)
+    assert sorted(listed) == sorted(FLAGS[name])
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_help_names_every_flag_and_loads_nothing_heavy(name):
+    result = run(f"launch/{name}.py", "--help", python=["-X", "importtime"])
+    assert_help(result, name)
+    imported = set(re.findall(r"\| +(\w+)$", result.stderr, re.MULTILINE))
+    assert "absl" in imported
+    assert not imported & HEAVY
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_help_of_an_installed_command_is_the_same(name):
+    # As in the script that pip writes: the module is imported, not run.
+    code = f"import sys; from cgan_jax.launch.{name} import run; sys.exit(run())"
+    result = run("-c", code, "--help")
+    assert_help(result, name)
+    module = (ROOT / "launch" / f"{name}.py").read_text()
+    assert module.split('"""')[1] in result.stdout
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_arguments_that_are_no_flags_are_a_usage_error(name):
+    result = run_command(name, *REQUIRED[name], "stray.png")
+    assert result.returncode == 1
+    assert "unknown arguments: ['stray.png']" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unquoted_pattern_is_explained():
+    result = run_command("complete", "--input=a.png", "b.png", "c.png")
+    assert "quote --input='*.png'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("train", "config"),
+        ("train", "workdir"),
+        ("publish", "workdir"),
+        ("publish", "output"),
+        ("complete", "input"),
+    ],
+)
+def test_a_missing_flag_is_named(name, missing):
+    given = [flag for flag in REQUIRED[name] if not flag.startswith(f"--{missing}=")]
+    result = run_command(name, *given)
+    assert result.returncode == 1
+    assert f"Flag --{missing} must have a value" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_flag_is_named():
+    result = run_command("sample", "--num_sample=3")
+    assert result.returncode == 1
+    assert "num_sample" in result.stderr
+    assert "Did you mean: num_samples" in result.stderr
+
+
+@pytest.mark.parametrize("flag", ["--num_samples=0", "--num_samples=many"])
+def test_a_number_out_of_range_names_its_flag(flag):
+    result = run_command("sample", flag)
+    assert result.returncode == 1
+    assert "--num_samples" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_config_is_named(tmp_path):
+    result = run_command("train", "--config=no_such_config", f"--workdir={tmp_path}")
+    assert result.returncode == 1
+    assert "no_such_config" in result.stderr
+
+
+def test_a_typo_in_a_field_names_the_field(tmp_path):
+    flags = ["--config=tiny", f"--workdir={tmp_path}", "--config.train.batchsize=3"]
+    result = run_command("train", *flags)
+    assert result.returncode == 1
+    assert 'Did you mean "batch_size" instead of "batchsize"?' in result.stderr
+
+
+def test_a_missing_data_source_is_named(tmp_path):
+    source = tmp_path / "nothing.zip"
+    flags = ["--config=tiny", f"--workdir={tmp_path}", f"--config.data.source={source}"]
+    result = run_command("train", *flags)
+    assert result.returncode == 1
+    assert f"error: {source} does not exist: give a folder" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_model_is_an_error_that_lists_what_there_is():
+    result = run_command("sample", "--model=no_such_model", "--output=out/none.png")
+    assert result.returncode == 1
+    assert "error: no model 'no_such_model': give one of [" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_publishing_what_is_no_run_names_it(tmp_path):
+    workdir = tmp_path / "nothing"
+    result = run_command("publish", f"--workdir={workdir}", f"--output={tmp_path}/out")
+    assert result.returncode == 1
+    assert re.search(f"^error: .*{workdir}", result.stderr, re.MULTILINE)
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,136 @@
+"""Imports point one way, and each module needs only what its role allows."""
+
+import ast
+import functools
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cgan_jax
+
+PACKAGE = Path(cgan_jax.__file__).parent
+# A module imports only what stands on an earlier line.
+ORDER = [
+    {"configs"},
+    {"images", "strided_conv", "metric_writer", "parallel"},
+    {"sketches", "sources", "losses", "models", "sheets"},
+    {"dataset", "drawings", "model_files", "train_state"},
+    {"input_pipeline", "train_step", "checkpoints", "sample"},
+    {"projection", "publish"},
+    {"train"},
+    {"complete"},
+    {"evaluation"},
+    {"baselines"},
+    {"launch"},
+]
+RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
+DEVICE_WORDS = re.compile(r"\b((local_)?device(s|_count)|pmap|shard_map|Mesh)\b")
+
+
+@functools.cache
+def syntax(name):
+    """The files of a module, or of a subpackage, by name."""
+    files = [PACKAGE / f"{name}.py", *sorted((PACKAGE / name).glob("*.py"))]
+    return {f: ast.parse(f.read_text()) for f in files if f.exists()}
+
+
+def modules():
+    """Names of all modules and subpackages."""
+    files = {f.stem for f in PACKAGE.glob("*.py")} - {"__init__"}
+    return sorted(files | {f.parent.name for f in PACKAGE.glob("*/*.py")})
+
+
+def imported(nodes):
+    """Full names of what the nodes import."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own(names):
+    """Of full names, the modules of this package."""
+    return {name.split(".")[1] for name in names if name.startswith("cgan_jax.")}
+
+
+def needed(name, seen=frozenset()):
+    """Full names of what importing a module imports, itself or through others."""
+    names = {n for tree in syntax(name).values() for n in imported(tree.body)}
+    for other in own(names) - seen - {name}:
+        names |= needed(other, seen | {name})
+    return names
+
+
+def test_every_module_has_its_place_in_the_order():
+    assert set(modules()) <= set(RANK)
+
+
+@pytest.mark.parametrize("name", modules())
+def test_no_arrow_points_back(name):
+    for file, tree in syntax(name).items():
+        for other in own(imported(ast.walk(tree))) - {name}:
+            assert RANK[other] < RANK[name], f"{file} imports {other}"
+
+
+@pytest.mark.parametrize("name", ["models", "losses", "train_step", "projection"])
+def test_the_mathematics_knows_no_flags_files_or_checkpoints(name):
+    tops = {n.split(".")[0] for n in needed(name)}
+    assert "jax" in tops
+    assert tops.isdisjoint({"absl", "orbax", "grain", "PIL", "ml_collections"})
+
+
+@pytest.mark.parametrize("name", ["sources", "sketches", "drawings", "dataset"])
+def test_the_preparation_of_data_needs_no_jax(name):
+    tops = {n.split(".")[0] for n in needed(name)}
+    assert "numpy" in tops
+    assert tops.isdisjoint({"jax", "flax", "optax"})
+
+
+def test_completing_imports_orbax_only_when_asked_for_a_run():
+    assert not any(n.startswith("orbax") for n in needed("complete"))
+    assert "publish" in own(
+        n for tree in syntax("complete").values() for n in imported(ast.walk(tree))
+    )
+
+
+def test_the_defaults_need_nothing_but_their_own_format():
+    for file, tree in syntax("configs").items():
+        if file.stem == "__init__":
+            continue
+        names = set(imported(ast.walk(tree)))
+        assert {n.split(".")[0] for n in names} <= {"ml_collections", "cgan_jax"}, file
+        assert own(names) <= {"configs"}, file
+
+
+@pytest.mark.parametrize("name", sorted(set(modules()) - {"parallel"}))
+def test_only_parallel_names_devices(name):
+    for file, tree in syntax(name).items():
+        for node in ast.walk(tree):
+            word = getattr(node, "attr", None) or getattr(node, "name", None) or ""
+            assert not DEVICE_WORDS.search(word), f"{file} names {word}"
+
+
+def test_parallel_names_devices():
+    words = {
+        getattr(node, "attr", "") for node in ast.walk(*syntax("parallel").values())
+    }
+    assert {"local_devices", "pmap"} <= words
+
+
+def test_importing_the_package_imports_nothing_else():
+    code = (
+        "import sys; before = set(sys.modules); import cgan_jax; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["cgan_jax"]

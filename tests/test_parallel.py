@@ -1,0 +1,208 @@
+"""However many devices share a batch, the step is the same."""
+
+import functools
+import logging
+
+import chex
+import jax
+import numpy as np
+import optax
+import pytest
+from jax import lax
+
+from cgan_jax import parallel, train_step
+from cgan_jax.models import GanPair, make_models
+from cgan_jax.parallel import AXIS_NAME, parallel_step, replicate, shard_batch
+from cgan_jax.train_state import create_state
+
+ARCHITECTURE = {"base_filters": 4, "z_dim": 6, "height": 16}
+MODELS = make_models(**ARCHITECTURE, axis_name=AXIS_NAME)
+# Plain descent, so that a parameter has moved by its gradient.
+TX = GanPair(optax.sgd(0.1), optax.sgd(0.1))
+KEY = jax.random.key(3)
+NUM_STEPS = 5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """Most of the time here goes to the compiler, little to the arithmetic."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def first_state():
+    create = jax.jit(functools.partial(create_state, MODELS, TX))
+    return jax.device_get(create(jax.random.key(0)))
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(0)
+    # Brighter towards the end: each device sees other statistics.
+    brightness = np.linspace(-0.5, 0.5, 8)[:, None, None, None]
+    noise = rng.uniform(-0.5, 0.5, (8, 16, 32, 3))
+    return (noise + brightness).astype(np.float32)
+
+
+def step_function(models, axis_name):
+    return functools.partial(
+        train_step.train_step,
+        models=models,
+        tx=TX,
+        ema_decay=0.9,
+        axis_name=axis_name,
+    )
+
+
+def follow(step_fn, state, batch, num_steps=NUM_STEPS):
+    """State and metrics after each step, on the host."""
+    history = []
+    for _ in range(num_steps):
+        state, metrics = step_fn(state, batch, KEY)
+        history.append(jax.device_get((state, metrics)))
+    return history
+
+
+@pytest.fixture(scope="module")
+def alone(first_state, batch):
+    """What a step does that knows of no devices."""
+    models = make_models(**ARCHITECTURE)
+    return follow(jax.jit(step_function(models, None)), first_state, batch)
+
+
+@pytest.fixture(scope="module")
+def shared(first_state, batch):
+    """What the step does that so many devices share; computed once for each number."""
+
+    @functools.cache
+    def on(num_devices):
+        chex.clear_trace_counter()
+
+        @chex.assert_max_traces(n=1)
+        def step(state, batch, key):
+            return step_function(MODELS, AXIS_NAME)(state, batch, key)
+
+        state = replicate(first_state, num_devices)
+        return follow(parallel_step(step, num_devices), state, batch)
+
+    return on
+
+
+def largest_error(got, want):
+    """Of all tensors, in parts of the largest entry of each."""
+    errors = jax.tree.map(
+        lambda a, b: np.abs(a - b).max() / max(np.abs(b).max(), 1e-30), got, want
+    )
+    return max(jax.tree.leaves(errors))
+
+
+def gradients(before, after):
+    """What plain descent has moved each parameter by."""
+    return jax.tree.map(np.subtract, after.params, before.params)
+
+
+@pytest.mark.parametrize("num_devices", [1, 2, 4])
+def test_any_number_of_devices_makes_the_same_first_step(
+    num_devices, first_state, alone, shared
+):
+    (state, metrics), (want_state, want_metrics) = shared(num_devices)[0], alone[0]
+    assert largest_error(metrics, want_metrics) < 1e-5
+    assert largest_error(state.batch_stats, want_state.batch_stats) < 1e-5
+    moved, want = (gradients(first_state, s) for s in (state, want_state))
+    assert min(np.abs(g).max() for g in jax.tree.leaves(want)) > 0
+    assert largest_error(moved, want) < 1e-5
+
+
+@pytest.mark.parametrize("num_devices", [1, 2, 4])
+def test_any_number_of_devices_arrives_at_the_same_state(num_devices, alone, shared):
+    (state, _), (want, _) = shared(num_devices)[-1], alone[-1]
+    assert state.step == NUM_STEPS
+    # Rounding differs, and each step builds on the one before.
+    assert largest_error(state, want) < 1e-4
+
+
+def test_without_the_mean_over_devices_the_step_would_differ(
+    first_state, batch, alone, monkeypatch
+):
+    monkeypatch.setattr(train_step, "_mean_over_devices", lambda tree, axis_name: tree)
+    step_fn = parallel_step(step_function(MODELS, AXIS_NAME), 2)
+    state, metrics = follow(step_fn, replicate(first_state, 2), batch, 1)[0]
+    moved, want = (gradients(first_state, s) for s in (state, alone[0][0]))
+    assert largest_error(moved, want) > 0.1
+    assert largest_error(metrics, alone[0][1]) > 0.01
+
+
+@pytest.mark.parametrize("num_devices", [1, 2, 4])
+def test_each_device_draws_its_part_of_the_same_latents(num_devices):
+    def gather(state, batch, key):
+        z = train_step._local_z(key, len(batch), MODELS, AXIS_NAME)
+        return state, lax.all_gather(z, AXIS_NAME, tiled=True)
+
+    step_fn = parallel_step(gather, num_devices)
+    state = replicate(np.zeros(()), num_devices)
+    _, z = step_fn(state, np.zeros((8, 1), np.float32), KEY)
+    want = jax.random.uniform(KEY, (8, 6), minval=-1.0, maxval=1.0)
+    np.testing.assert_array_equal(z, want)
+
+
+def compilations(state, num_devices, caplog):
+    """How often each of three steps compiles something."""
+
+    def add(state, batch, key):
+        return state + lax.psum(batch.sum(), AXIS_NAME), key
+
+    step_fn = parallel_step(add, num_devices)
+    counts = []
+    for _ in range(3):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING), jax.log_compiles():
+            state, _ = step_fn(state, np.ones((4, 2), np.float32), KEY)
+        counts.append(sum("Compiling" in r.getMessage() for r in caplog.records))
+    assert state == 24
+    return counts
+
+
+@pytest.mark.parametrize("num_devices", [1, 2])
+def test_nothing_compiles_after_the_first_step(num_devices, caplog):
+    state = replicate(np.float32(0), num_devices)
+    first, *later = compilations(state, num_devices, caplog)
+    assert first > 0 and later == [0, 0]
+
+
+def test_a_state_placed_by_jax_would_make_the_second_step_compile_again(caplog):
+    _, second, third = compilations(jax.numpy.float32(0), 2, caplog)
+    assert second > 0 and third == 0
+
+
+def test_replicated_values_lie_whole_on_each_device():
+    tree = replicate({"a": np.arange(3.0), "b": np.int32(2)}, 3)
+    for leaf in jax.tree.leaves(tree):
+        shards = leaf.addressable_shards
+        assert len({shard.device for shard in shards}) == 3
+        for shard in shards:
+            np.testing.assert_array_equal(shard.data, leaf)
+
+
+def test_a_batch_is_dealt_out_in_order():
+    batch = np.arange(12).reshape(6, 2)
+    np.testing.assert_array_equal(
+        shard_batch(batch, 3), [batch[0:2], batch[2:4], batch[4:6]]
+    )
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    with pytest.raises(
+        ValueError, match="6 does not divide among 4.*batch_size or --num_devices"
+    ):
+        shard_batch(np.zeros((6, 2)), 4)
+
+
+@pytest.mark.parametrize(
+    "use", [lambda n: replicate(0, n), lambda n: parallel_step(max, n)]
+)
+def test_more_devices_than_there_are_is_refused(use):
+    with pytest.raises(ValueError, match="num_devices=5, but this process has 4"):
+        use(5)
+    assert len(parallel._devices(4)) == 4

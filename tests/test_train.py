@@ -1,0 +1,324 @@
+"""The training loop, end to end: trains, saves, is interrupted, resumes, completes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import chex
+import jax
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from tiny_models import ARGUMENTS, save_random_model
+
+from cgan_jax import model_files
+from cgan_jax.configs import tiny
+from cgan_jax.train import train
+
+ROOT = Path(__file__).resolve().parents[1]
+NUM_PICTURES = 12
+STEPS_PER_EPOCH = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """Compiles quickly, and each program once: the runs here differ in their data alone."""
+    cache = tmp_path_factory.mktemp("compiled")
+    changes = {
+        "jax_disable_most_optimizations": True,
+        "jax_compilation_cache_dir": str(cache),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in changes}
+    for name, value in changes.items():
+        jax.config.update(name, value)
+    yield cache
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Photographs of coloured discs."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for i in range(NUM_PICTURES):
+        paper, colour = (tuple(rng.integers(0, 256, 3).tolist()) for _ in range(2))
+        image = Image.new("RGB", (40, 32), paper)
+        left, top = rng.integers(4, 16, 2).tolist()
+        ImageDraw.Draw(image).ellipse([left, top, left + 14, top + 14], fill=colour)
+        image.save(folder / f"disc_{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def archive(folder):
+    path = folder.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w") as file:
+        for photo in folder.iterdir():
+            file.write(photo, photo.name)
+    return path
+
+
+@pytest.fixture(scope="module")
+def make_config(folder, tmp_path_factory):
+    """The tiny experiment, tinier still, on the discs."""
+    cache_dir = tmp_path_factory.mktemp("pairs")
+
+    def make(epochs, source=folder, cache_dir=cache_dir):
+        config = tiny.get_config()
+        config.model.update(ARGUMENTS)
+        config.data.source, config.data.cache_dir = str(source), str(cache_dir)
+        config.train.batch_size, config.train.num_epochs = 4, epochs
+        config.report.log_every_steps = 1
+        config.report.checkpoint_every_steps = 2
+        config.report.sample_every_steps = 3
+        config.report.num_samples = 5
+        return config
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def whole(make_config, tmp_path_factory):
+    """Six steps at once: the workdir and the last state."""
+    workdir = tmp_path_factory.mktemp("runs") / "new" / "whole"
+    return workdir, jax.device_get(train(make_config(2), workdir))
+
+
+@pytest.fixture(scope="module")
+def half(make_config, tmp_path_factory):
+    """The first three steps alone."""
+    workdir = tmp_path_factory.mktemp("runs") / "half"
+    return workdir, jax.device_get(train(make_config(1), workdir))
+
+
+def read_metrics(workdir):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def without_rate(metrics):
+    return [
+        {name: x for name, x in line.items() if name != "images_per_second"}
+        for line in metrics
+    ]
+
+
+def steps_saved(workdir):
+    return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
+
+
+def snapshot_of_files(workdir):
+    return {
+        path.relative_to(workdir): path.read_bytes()
+        for path in workdir.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_training_moves_every_parameter_and_counts_its_steps(whole, half):
+    (_, at_six), (_, at_three) = whole, half
+    assert (at_six.step, at_three.step) == (6, 3)
+    chex.assert_tree_all_finite(at_six)
+    for tree in ("params", "batch_stats", "ema_params"):
+        pairs = zip(
+            *(jax.tree.leaves(getattr(s, tree)) for s in (at_six, at_three)),
+            strict=True,
+        )
+        assert all(not np.array_equal(a, b) for a, b in pairs)
+
+
+def test_metrics_of_each_step_are_numbers_of_the_whole_batch(whole):
+    metrics = read_metrics(whole[0])
+    assert [line["step"] for line in metrics] == [1, 2, 3, 4, 5, 6]
+    for line in metrics:
+        assert set(line) >= {"gen_loss", "disc_loss", "images_per_second"}
+        assert all(np.isfinite(x) for x in line.values())
+        assert line["images_per_second"] > 0
+
+
+def test_checkpoints_are_written_on_time_and_at_the_end(whole, half):
+    assert steps_saved(whole[0]) == [2, 4, 6]
+    assert steps_saved(half[0]) == [2, 3]
+
+
+def test_sample_sheets_are_written_on_time(whole):
+    names = sorted(path.name for path in (whole[0] / "samples").iterdir())
+    assert names == ["step_000003.png", "step_000006.png"]
+    sheets = []
+    for name in names:
+        with Image.open(whole[0] / "samples" / name) as image:
+            sheets.append(np.asarray(image))
+    # Five pairs in rows of four, twice as large as the model's.
+    assert sheets[0].shape == (2 * (32 + 4) + 4, 4 * (64 + 4) + 4, 3)
+    assert not np.array_equal(*sheets)
+
+
+def test_the_workdir_tells_its_configuration(whole, make_config):
+    config = json.loads((whole[0] / "config.json").read_text())
+    assert config == make_config(2).to_dict()
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(whole, half, make_config, tmp_path):
+    workdir = shutil.copytree(half[0], tmp_path / "resumed")
+    state = train(make_config(2), workdir)
+    chex.assert_trees_all_equal(jax.device_get(state), whole[1])
+    metrics = read_metrics(workdir)
+    assert without_rate(metrics) == without_rate(read_metrics(whole[0]))
+
+
+def test_steps_after_the_newest_checkpoint_are_done_again_and_counted_once(
+    whole, half, make_config, tmp_path
+):
+    """As after a kill: three steps are in the metrics, two in the checkpoint."""
+    workdir = shutil.copytree(half[0], tmp_path / "killed")
+    shutil.rmtree(workdir / "checkpoints" / "3")
+    with (workdir / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "gen_lo')
+    state = train(make_config(2), workdir)
+    chex.assert_trees_all_equal(jax.device_get(state), whole[1])
+    metrics = read_metrics(workdir)
+    assert without_rate(metrics) == without_rate(read_metrics(whole[0]))
+
+
+def test_a_finished_run_started_again_changes_nothing_and_says_where_it_is(
+    half, make_config, tmp_path, caplog
+):
+    workdir = shutil.copytree(half[0], tmp_path / "finished")
+    before = snapshot_of_files(workdir)
+    with caplog.at_level("INFO", logger="absl"):
+        state = train(make_config(1), workdir)
+    chex.assert_trees_all_equal(jax.device_get(state), half[1])
+    assert snapshot_of_files(workdir) == before
+    assert "resumed at step 3" in caplog.text
+
+
+def test_an_archive_trains_as_its_folder_does(half, make_config, archive, tmp_path):
+    config = make_config(1, source=archive, cache_dir=tmp_path / "cache")
+    state = train(config, tmp_path / "run")
+    chex.assert_trees_all_equal(jax.device_get(state), half[1])
+
+
+def test_another_seed_is_another_run(half, make_config, tmp_path):
+    config = make_config(1)
+    config.seed = 1
+    train(config, tmp_path / "run")
+    first, other = (read_metrics(path)[0] for path in (half[0], tmp_path / "run"))
+    assert first["gen_loss"] != other["gen_loss"]
+
+
+def test_two_devices_share_each_batch(half, make_config, tmp_path):
+    state = jax.device_get(train(make_config(1), tmp_path / "run", num_devices=2))
+    assert state.step == 3
+    chex.assert_tree_all_finite(state)
+    # The losses of the global batch, whichever way it was divided. Later steps drift
+    # apart: Adam turns the rounding of small gradients into steps of full length.
+    one, two = (read_metrics(path) for path in (half[0], tmp_path / "run"))
+    for name in ("gen_loss", "disc_loss", "gen_grad_norm", "disc_grad_norm"):
+        np.testing.assert_allclose(two[0][name], one[0][name], rtol=1e-4)
+        np.testing.assert_allclose(two[2][name], one[2][name], rtol=0.2)
+
+
+def test_a_run_may_go_on_with_another_number_of_devices(
+    whole, half, make_config, tmp_path
+):
+    workdir = shutil.copytree(half[0], tmp_path / "resumed")
+    state = train(make_config(2), workdir, num_devices=2)
+    assert int(state.step) == 6
+    one, two = (read_metrics(path) for path in (whole[0], workdir))
+    np.testing.assert_allclose(two[3]["gen_loss"], one[3]["gen_loss"], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("num_devices", "message"),
+    [(3, "config.train.batch_size or --num_devices"), (5, "--num_devices=5.*has 4")],
+)
+def test_devices_that_cannot_share_a_batch_are_refused(
+    make_config, tmp_path, num_devices, message
+):
+    with pytest.raises(ValueError, match=message):
+        train(make_config(1), tmp_path, num_devices=num_devices)
+
+
+def test_fewer_pictures_than_one_batch_names_the_field(make_config, tmp_path):
+    config = make_config(1)
+    config.train.batch_size = NUM_PICTURES + 1
+    message = r"12 pictures, fewer than one batch of 13.*config\.train\.batch_size"
+    with pytest.raises(ValueError, match=message):
+        train(config, tmp_path)
+
+
+def test_a_missing_source_is_named(make_config, tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path / 'none'} does not exist"):
+        train(make_config(1, source=tmp_path / "none"), tmp_path / "run")
+
+
+def test_a_new_run_may_start_from_a_published_model(make_config, tmp_path):
+    save_random_model(tmp_path / "model")
+    published = model_files.load(tmp_path / "model").variables
+    init_from = str(tmp_path / "model")
+    start = jax.device_get(train(make_config(0), tmp_path / "a", init_from=init_from))
+    assert start.step == 0
+    for tree in (start.params.gen, start.ema_params):
+        chex.assert_trees_all_equal(tree, published.gen["params"])
+    chex.assert_trees_all_equal(start.params.disc, published.disc["params"])
+    chex.assert_trees_all_equal(start.batch_stats.gen, published.gen["batch_stats"])
+    chex.assert_trees_all_equal(start.batch_stats.disc, published.disc["batch_stats"])
+
+    trained = jax.device_get(train(make_config(1), tmp_path / "b", init_from=init_from))
+    assert trained.step == 3
+    changes = jax.tree.map(
+        lambda a, b: np.abs(a - b).max(), trained.params, start.params
+    )
+    # Adam moves a parameter by about the learning rate a step, 2e-4.
+    assert 0 < max(jax.tree.leaves(changes)) < 10 * 3 * 2e-4
+
+
+@pytest.mark.parametrize("field", ["base_filters", "z_dim", "height"])
+def test_a_model_of_another_shape_is_no_start(make_config, tmp_path, field):
+    save_random_model(tmp_path / "model")
+    config = make_config(1)
+    config.model[field] *= 2
+    with pytest.raises(
+        ValueError, match=f"--init_from.* {field} .*config.model.{field}"
+    ):
+        train(config, tmp_path / "run", init_from=str(tmp_path / "model"))
+
+
+def test_a_resumed_run_keeps_its_own_weights(half, make_config, tmp_path):
+    workdir = shutil.copytree(half[0], tmp_path / "resumed")
+    save_random_model(tmp_path / "model")
+    state = train(make_config(1), workdir, init_from=str(tmp_path / "model"))
+    chex.assert_trees_all_equal(jax.device_get(state), half[1])
+
+
+def test_the_command_completes_a_sketch_with_the_newest_weights(whole, cache, tmp_path):
+    image = Image.new("L", (40, 40), 255)
+    ImageDraw.Draw(image).ellipse([8, 8, 30, 30], outline=0, width=2)
+    image.save(tmp_path / "sketch.png")
+    flags = [f"--model={whole[0]}", "--input=sketch.png", "--output=out"]
+    flags += ["--num_starts=64", "--num_candidates=2", "--steps=2"]
+    quick = {
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+    }
+    result = subprocess.run(
+        [sys.executable, ROOT / "launch" / "complete.py", *flags],
+        cwd=tmp_path,
+        env=os.environ | quick | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "out" / "sketch" / "report.json").read_text())
+    assert report["model"] == "whole"
+    with Image.open(tmp_path / "out" / "sketch" / "photo.png") as photo:
+        assert photo.size == (16, 16)
+    assert (tmp_path / "out" / "contact_sheet.png").is_file()

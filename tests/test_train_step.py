@@ -1,0 +1,278 @@
+"""One update, against a step written out here without its savings."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from cgan_jax.models import GanPair, make_models
+from cgan_jax.train_state import create_state, make_tx, state_from_variables
+from cgan_jax.train_step import train_step
+
+MODELS = make_models(base_filters=4, z_dim=6, height=16)
+RATE = 0.5
+SGD = GanPair(optax.sgd(RATE), optax.sgd(RATE))
+EMA_DECAY = 0.75
+KEY = jax.random.key(7)
+METRICS = {
+    "disc_loss",
+    "disc_accuracy_real",
+    "disc_accuracy_fake",
+    "disc_grad_norm",
+    "gen_loss",
+    "gen_grad_norm",
+}
+
+sgd_step = jax.jit(
+    functools.partial(train_step, models=MODELS, tx=SGD, ema_decay=EMA_DECAY)
+)
+create = jax.jit(lambda key, tx: create_state(MODELS, tx, key), static_argnums=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """Most of the time here goes to the compiler, little to the arithmetic."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def joint():
+    noise = np.random.default_rng(0).uniform(-1, 1, (4, 16, 32, 3))
+    return noise.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def state():
+    return create(jax.random.key(0), SGD)
+
+
+@pytest.fixture(scope="module")
+def updated(state, joint):
+    return sgd_step(state, joint, KEY)
+
+
+def assert_close(got, want, rtol=1e-4):
+    """Every entry within `rtol` of the largest of its tensor."""
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, 0, rtol * np.abs(b).max()),
+        got,
+        want,
+    )
+
+
+def assert_equal(got, want):
+    jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+def entries(tree):
+    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
+
+
+# --------------------------------------------------------------- written out anew
+
+
+def latents(step, n):
+    key = jax.random.fold_in(KEY, step)
+    return jax.random.uniform(key, (n, 6), minval=-1.0, maxval=1.0)
+
+
+def run(model, params, stats, x):
+    variables = {"params": params, "batch_stats": stats}
+    return model.apply(variables, x, train=True, mutable=["batch_stats"])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def batch_statistics(model, params, stats, x):
+    """The value, and the statistics of this batch alone."""
+    value, updated = run(model.clone(bn_decay=0.0), params, stats, x)
+    return value, updated["batch_stats"]
+
+
+@jax.jit
+def disc_gradient(disc_params, state, fake, joint):
+    def loss(params):
+        real = jax.nn.sigmoid(
+            run(MODELS.disc, params, state.batch_stats.disc, joint)[0]
+        )
+        made = jax.nn.sigmoid(run(MODELS.disc, params, state.batch_stats.disc, fake)[0])
+        return -jnp.log(real).mean() - jnp.log(1 - made).mean()
+
+    return jax.value_and_grad(loss)(disc_params)
+
+
+@jax.jit
+def gen_gradient(disc_params, state, z):
+    def loss(params):
+        fake, _ = run(MODELS.gen, params, state.batch_stats.gen, z)
+        made = run(MODELS.disc, disc_params, state.batch_stats.disc, fake)[0]
+        return -jnp.log(jax.nn.sigmoid(made)).mean()
+
+    return jax.value_and_grad(loss)(state.params.gen)
+
+
+def descend(params, grads):
+    return jax.tree.map(lambda p, g: p - RATE * g, params, grads)
+
+
+def test_a_step_is_a_step_of_d_and_then_one_of_g_against_the_new_d(
+    state, joint, updated
+):
+    new, metrics = updated
+    z = latents(0, 4)
+    fake, _ = batch_statistics(MODELS.gen, state.params.gen, state.batch_stats.gen, z)
+    disc_loss, disc_grads = disc_gradient(state.params.disc, state, fake, joint)
+    disc_params = descend(state.params.disc, disc_grads)
+    gen_loss, gen_grads = gen_gradient(disc_params, state, z)
+    _, stale_grads = gen_gradient(state.params.disc, state, z)
+
+    assert_close(new.params.disc, disc_params)
+    assert_close(new.params.gen, descend(state.params.gen, gen_grads))
+    assert_close(metrics["disc_loss"], disc_loss)
+    assert_close(metrics["gen_loss"], gen_loss)
+    assert_close(metrics["disc_grad_norm"], np.linalg.norm(entries(disc_grads)))
+    assert_close(metrics["gen_grad_norm"], np.linalg.norm(entries(gen_grads)))
+    # The old D would have led G elsewhere.
+    moved = entries(new.params.gen) - entries(state.params.gen)
+    stale = -RATE * entries(stale_grads)
+    assert np.abs(moved - stale).max() > 0.05 * np.abs(stale).max()
+
+
+def test_accuracies_are_those_of_the_d_before_the_update(state, joint, updated):
+    params, stats = state.params, state.batch_stats
+    fake, _ = batch_statistics(MODELS.gen, params.gen, stats.gen, latents(0, 4))
+    real_logits, _ = batch_statistics(MODELS.disc, params.disc, stats.disc, joint)
+    fake_logits, _ = batch_statistics(MODELS.disc, params.disc, stats.disc, fake)
+    _, metrics = updated
+    assert metrics["disc_accuracy_real"] == np.mean(real_logits > 0)
+    assert metrics["disc_accuracy_fake"] == np.mean(fake_logits < 0)
+
+
+def test_running_averages_follow_each_forward_pass_that_they_should(
+    state, joint, updated
+):
+    new, _ = updated
+    params, old = state.params, state.batch_stats
+    fake, gen_batch = batch_statistics(MODELS.gen, params.gen, old.gen, latents(0, 4))
+    _, real_batch = batch_statistics(MODELS.disc, params.disc, old.disc, joint)
+    _, fake_batch = batch_statistics(MODELS.disc, params.disc, old.disc, fake)
+
+    def average(running, *batches):
+        for batch in batches:
+            running = jax.tree.map(lambda r, b: 0.9 * r + 0.1 * b, running, batch)
+        return running
+
+    assert_close(new.batch_stats.gen, average(old.gen, gen_batch))
+    # Real, then fake; not a third time in G's update.
+    assert_close(new.batch_stats.disc, average(old.disc, real_batch, fake_batch))
+
+
+# ------------------------------------------------------------------------ the rest
+
+
+@pytest.mark.parametrize(
+    ("step", "kept"),
+    [
+        (0, 0.1),  # (1 + 0) / (10 + 0)
+        (5, 0.4),  # (1 + 5) / (10 + 5)
+        (26, 0.75),  # the decay itself, from here on
+        (10_000, 0.75),
+    ],
+)
+def test_the_moving_average_starts_with_a_short_window(state, joint, step, kept):
+    start = state.replace(
+        step=jnp.int32(step), ema_params=jax.tree.map(jnp.ones_like, state.ema_params)
+    )
+    new, _ = sgd_step(start, joint, KEY)
+    want = jax.tree.map(lambda p: kept + (1 - kept) * p, new.params.gen)
+    assert_close(new.ema_params, want, 1e-6)
+
+
+def test_a_step_is_pure_and_repeats_bit_for_bit(state, joint, updated):
+    before = jax.device_get(state)
+    assert_equal(sgd_step(state, joint, KEY), updated)
+    assert_equal(state, before)
+    assert sgd_step.trace(state, joint, KEY).jaxpr.effects == set()
+
+
+def test_latents_change_with_the_step_and_with_the_key(state, joint, updated):
+    _, metrics = updated
+    _, later = sgd_step(state.replace(step=jnp.int32(1)), joint, KEY)
+    _, other = sgd_step(state, joint, jax.random.key(8))
+    assert len({float(m["gen_loss"]) for m in (metrics, later, other)}) == 3
+
+
+def test_the_step_is_counted_and_the_metrics_are_named_scalars(updated):
+    new, metrics = updated
+    assert new.step == 1 and new.step.dtype == np.int32
+    assert set(metrics) == METRICS
+    assert {m.shape for m in metrics.values()} == {()}
+
+
+def test_a_few_steps_of_adam_stay_finite_and_move_everything(joint):
+    tx = make_tx(2e-4, 0.5)
+    step_fn = jax.jit(
+        functools.partial(train_step, models=MODELS, tx=tx, ema_decay=0.999)
+    )
+    first = state = create(jax.random.key(0), tx)
+    for _ in range(5):
+        state, metrics = step_fn(state, joint, KEY)
+        assert all(np.isfinite(m) for m in metrics.values())
+    assert state.step == 5
+    assert np.isfinite(entries(state)).all()
+    for old, new in zip(
+        jax.tree.leaves((first.params, first.batch_stats, first.ema_params)),
+        jax.tree.leaves((state.params, state.batch_stats, state.ema_params)),
+        strict=True,
+    ):
+        assert not np.array_equal(old, new)
+
+
+# ----------------------------------------------------------------------- the state
+
+
+def test_adam_is_made_with_the_rate_and_beta1_given():
+    # Moments of the gradients 1 and then -1, each over what it has gathered.
+    first, second = 0.5 * 0.5 - 0.5 * 1, 1.0
+    want = [-0.1, -0.1 * (first / (1 - 0.5**2)) / np.sqrt(second)]
+    for tx in make_tx(0.1, 0.5):
+        opt_state, got = tx.init(jnp.zeros(())), []
+        for grad in (1.0, -1.0):
+            update, opt_state = tx.update(jnp.float32(grad), opt_state)
+            got.append(update)
+        np.testing.assert_allclose(got, want, rtol=1e-4)
+
+
+def test_a_state_starts_at_step_0_with_the_average_at_g(state):
+    assert state.step == 0 and state.step.dtype == np.int32
+    assert_equal(state.ema_params, state.params.gen)
+
+
+def test_the_key_decides_the_state(state):
+    assert_equal(create(jax.random.key(0), SGD), state)
+    other = create(jax.random.key(1), SGD)
+    for a, b in zip(other.params, state.params, strict=True):
+        assert np.abs(entries(a) - entries(b)).max() > 0.01
+
+
+def test_a_state_can_start_from_given_variables(state):
+    given = [
+        {
+            "params": jax.tree.map(lambda x: 2 * x, params),
+            "batch_stats": jax.tree.map(lambda x: 3 + x, stats),
+        }
+        for params, stats in zip(state.params, state.batch_stats, strict=True)
+    ]
+    new = state_from_variables(*given, make_tx(2e-4, 0.5))
+    assert new.step == 0
+    assert_equal(new.params, GanPair(*(g["params"] for g in given)))
+    assert_equal(new.batch_stats, GanPair(*(g["batch_stats"] for g in given)))
+    assert_equal(new.ema_params, given[0]["params"])
+    assert not entries(new.opt_state).any()
+    # A donated state may not hold one buffer twice.
+    pointers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(new)]
+    assert len(set(pointers)) == len(pointers)
