@@ -40,6 +40,9 @@ class Search:
       num_candidates: best starts, optimized side by side.
       num_steps: Adam steps.
       learning_rate: of Adam; z lies in [-1, 1].
+      keep_spread: rescale z after each step to mean(z^2) = 1/3, the spread of the
+        latents that G was trained on; the loss alone draws z towards 0, where photographs
+        wash out.
       perceptual_weight: lambda, the weight of the perceptual loss.
       perceptual_form: see `losses.perceptual_loss`.
       direction: see `losses.contextual_loss`.
@@ -51,6 +54,7 @@ class Search:
     num_candidates: int
     num_steps: int
     learning_rate: float
+    keep_spread: bool
     perceptual_weight: float
     perceptual_form: PerceptualForm
     direction: Direction
@@ -174,7 +178,11 @@ def _refine(
     def step(carry: Any, _: None) -> tuple[Any, None]:
         z, opt_state = carry
         updates, opt_state = tx.update(gradient(z, target), opt_state)
-        return (jnp.clip(z + updates, -1.0, 1.0), opt_state), None
+        z = z + updates
+        if search.keep_spread:
+            mean_square = jnp.mean(jnp.square(z), axis=-1, keepdims=True)
+            z = z * lax.rsqrt(3.0 * mean_square)
+        return (jnp.clip(z, -1.0, 1.0), opt_state), None
 
     carry = (starts, tx.init(starts))
     (z, _), _ = lax.scan(step, carry, length=search.num_steps)

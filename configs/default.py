@@ -44,8 +44,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.projection = ml_collections.ConfigDict()
     config.projection.num_starts = 1024  # ours; latents that are ranked
     config.projection.num_candidates = 6  # ours; best starts, refined side by side
-    config.projection.num_steps = 100  # ours; of Adam
+    config.projection.num_steps = 60  # ours; of Adam
     config.projection.learning_rate = 0.05  # ours; z lies in [-1, 1]
+    config.projection.keep_spread = True  # ours; z stays where G was trained
     config.projection.perceptual_weight = 0.0  # ours; 0.01 on the slides
     config.projection.perceptual_form = "log(1-D)"  # figure
     config.projection.direction = "y||G"  # authors' code, ranking of starts

@@ -17,8 +17,8 @@ from cgan_jax.train_state import create_state
 
 ARCHITECTURE = {"base_filters": 4, "z_dim": 6, "height": 16}
 MODELS = make_models(**ARCHITECTURE, axis_name=AXIS_NAME)
-# Plain descent, so that a parameter has moved by its gradient.
-TX = GanPair(optax.sgd(0.1), optax.sgd(0.1))
+# Plain descent; with a momentum of 0 its state is the last gradient.
+TX = GanPair(optax.sgd(0.01, momentum=0.0), optax.sgd(0.01, momentum=0.0))
 KEY = jax.random.key(3)
 NUM_STEPS = 5
 
@@ -98,29 +98,23 @@ def largest_error(got, want):
     return max(jax.tree.leaves(errors))
 
 
-def gradients(before, after):
-    """What plain descent has moved each parameter by."""
-    return jax.tree.map(np.subtract, after.params, before.params)
-
-
 @pytest.mark.parametrize("num_devices", [1, 2, 4])
-def test_any_number_of_devices_makes_the_same_first_step(
-    num_devices, first_state, alone, shared
-):
-    (state, metrics), (want_state, want_metrics) = shared(num_devices)[0], alone[0]
+def test_any_number_of_devices_makes_the_same_first_step(num_devices, alone, shared):
+    (state, metrics), (want, want_metrics) = shared(num_devices)[0], alone[0]
     assert largest_error(metrics, want_metrics) < 1e-5
-    assert largest_error(state.batch_stats, want_state.batch_stats) < 1e-5
-    moved, want = (gradients(first_state, s) for s in (state, want_state))
-    assert min(np.abs(g).max() for g in jax.tree.leaves(want)) > 0
-    assert largest_error(moved, want) < 1e-5
+    assert largest_error(state, want) < 1e-5
+    gradients = jax.tree.leaves(want.opt_state)
+    assert len(gradients) == len(jax.tree.leaves(want.params))
+    assert min(np.abs(g).max() for g in gradients) > 0
 
 
 @pytest.mark.parametrize("num_devices", [1, 2, 4])
 def test_any_number_of_devices_arrives_at_the_same_state(num_devices, alone, shared):
     (state, _), (want, _) = shared(num_devices)[-1], alone[-1]
     assert state.step == NUM_STEPS
-    # Rounding differs, and each step builds on the one before.
-    assert largest_error(state, want) < 1e-4
+    # Rounding differs, each step builds on the one before, and where a value is all
+    # but 0 the slope of a leaky ReLU may be taken from the other side.
+    assert largest_error(state, want) < 1e-3
 
 
 def test_without_the_mean_over_devices_the_step_would_differ(
@@ -129,8 +123,7 @@ def test_without_the_mean_over_devices_the_step_would_differ(
     monkeypatch.setattr(train_step, "_mean_over_devices", lambda tree, axis_name: tree)
     step_fn = parallel_step(step_function(MODELS, AXIS_NAME), 2)
     state, metrics = follow(step_fn, replicate(first_state, 2), batch, 1)[0]
-    moved, want = (gradients(first_state, s) for s in (state, alone[0][0]))
-    assert largest_error(moved, want) > 0.1
+    assert largest_error(state.opt_state, alone[0][0].opt_state) > 0.1
     assert largest_error(metrics, alone[0][1]) > 0.01
 
 

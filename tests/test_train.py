@@ -1,45 +1,44 @@
 """The training loop, end to end: trains, saves, is interrupted, resumes, completes."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
+import types
 import zipfile
-from pathlib import Path
 
 import chex
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image, ImageDraw
 from tiny_models import ARGUMENTS, save_random_model
 
 from cgan_jax import model_files
 from cgan_jax.configs import tiny
+from cgan_jax.launch import complete as command
 from cgan_jax.train import train
 
-ROOT = Path(__file__).resolve().parents[1]
 NUM_PICTURES = 12
 STEPS_PER_EPOCH = 3
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """Compiles quickly, and each program once: the runs here differ in their data alone."""
-    cache = tmp_path_factory.mktemp("compiled")
-    changes = {
-        "jax_disable_most_optimizations": True,
-        "jax_compilation_cache_dir": str(cache),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
+def quick_compilation(tmp_path_factory):
+    """Compiles quickly, and each program once: most runs here differ in their data alone."""
+    folder = tmp_path_factory.mktemp("compiled")
+    before_and_here = {
+        "jax_disable_most_optimizations": (False, True),
+        "jax_compilation_cache_dir": (None, str(folder)),
+        "jax_persistent_cache_min_compile_time_secs": (1.0, 0.0),
+        "jax_persistent_cache_min_entry_size_bytes": (0, -1),
     }
-    before = {name: getattr(jax.config, name) for name in changes}
-    for name, value in changes.items():
-        jax.config.update(name, value)
-    yield cache
-    for name, value in before.items():
-        jax.config.update(name, value)
+    for name, (_, here) in before_and_here.items():
+        jax.config.update(name, here)
+    compilation_cache.reset_cache()
+    yield
+    for name, (before, _) in before_and_here.items():
+        jax.config.update(name, before)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")
@@ -298,25 +297,23 @@ def test_a_resumed_run_keeps_its_own_weights(half, make_config, tmp_path):
     chex.assert_trees_all_equal(jax.device_get(state), half[1])
 
 
-def test_the_command_completes_a_sketch_with_the_newest_weights(whole, cache, tmp_path):
+def test_the_command_completes_a_sketch_with_the_newest_weights(
+    whole, tmp_path, monkeypatch
+):
     image = Image.new("L", (40, 40), 255)
     ImageDraw.Draw(image).ellipse([8, 8, 30, 30], outline=0, width=2)
     image.save(tmp_path / "sketch.png")
-    flags = [f"--model={whole[0]}", "--input=sketch.png", "--output=out"]
-    flags += ["--num_starts=64", "--num_candidates=2", "--steps=2"]
-    quick = {
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
+    flags = {name: command.FLAGS[name].default for name in command.FLAGS}
+    flags |= {
+        "model": str(whole[0]),
+        "input": [str(tmp_path / "sketch.png")],
+        "output": str(tmp_path / "out"),
+        "num_starts": 64,
+        "num_candidates": 2,
+        "steps": 2,
     }
-    result = subprocess.run(
-        [sys.executable, ROOT / "launch" / "complete.py", *flags],
-        cwd=tmp_path,
-        env=os.environ | quick | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+    monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(**flags))
+    command.main(["complete"])
     report = json.loads((tmp_path / "out" / "sketch" / "report.json").read_text())
     assert report["model"] == "whole"
     with Image.open(tmp_path / "out" / "sketch" / "photo.png") as photo:
