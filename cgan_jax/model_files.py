@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as serialize
 
 from cgan_jax.models import GanPair, make_models
 
@@ -59,7 +60,7 @@ def save(folder: Path, variables: GanPair, config: dict[str, Any]) -> None:
         for name, x in flatten_dict(variables._asdict(), sep="/").items()
     }
     temporary = folder / f"{_WEIGHTS}.tmp"
-    save_file(tensors, temporary)
+    temporary.write_bytes(serialize(tensors))  # save_file would hide it from others
     os.replace(temporary, folder / _WEIGHTS)
     text = json.dumps({"format_version": FORMAT_VERSION} | config, indent=2)
     (folder / _CONFIG).write_text(text + "\n")

@@ -1,9 +1,18 @@
 """Entry points: each parses its flags and calls one function of `cgan_jax`."""
 
+import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from absl import app, flags
+from absl import logging as absl_logging
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Libraries may warn; but orbax alone tells twenty lines a checkpoint."""
+    ours = Path(record.pathname).parent.name == "cgan_jax"
+    return ours or record.levelno >= logging.WARNING
 
 
 def start(main: Callable[[list[str]], None]) -> None:
@@ -16,4 +25,5 @@ def start(main: Callable[[list[str]], None]) -> None:
         for flag in flags.FLAGS.get_flags_for_module(module):
             flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
         sys.modules["__main__"].__doc__ = module.__doc__
+    absl_logging.get_absl_handler().addFilter(_is_ours)
     app.run(main)

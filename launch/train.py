@@ -1,6 +1,5 @@
 """Trains a contextual GAN; the same command again goes on from the newest checkpoint."""
 
-import logging
 import sys
 from pathlib import Path
 
@@ -28,11 +27,6 @@ flags.DEFINE_string(
 flags.mark_flags_as_required(["config", "workdir"])
 
 
-def _is_ours(record: logging.LogRecord) -> bool:
-    """Orbax writes twenty lines a checkpoint; its warnings may stay."""
-    return "orbax" not in record.pathname or record.levelno >= logging.WARNING
-
-
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
@@ -52,7 +46,6 @@ def main(argv: list[str]) -> None:
 def run() -> None:
     """Entry point of `cgan-train`."""
     sys.argv = resolve(sys.argv)
-    logging.getLogger("absl").addFilter(_is_ours)
     start(main)
 
 

@@ -41,6 +41,25 @@ def test_split_undoes_join(leading):
     np.testing.assert_array_equal(again[1], photo)
 
 
+def test_bytes_are_split_as_floats_are():
+    joint = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
+    sketch, photo = images.split(joint)
+    np.testing.assert_array_equal(sketch, joint[:, :2])
+    np.testing.assert_array_equal(photo, joint[:, 2:])
+    assert sketch.dtype == np.uint8
+
+
+@pytest.mark.parametrize("leading", [(), (2, 3)])
+def test_the_target_of_a_sketch_is_grey_beside_nothing(leading):
+    sketch = np.random.default_rng(0).random((*leading, 4, 4))
+    target = images.target_from_sketch(sketch)
+    assert target.shape == (*leading, 4, 8, 3) and target.dtype == np.float32
+    left, right = images.split(target)
+    for channel in range(3):
+        np.testing.assert_allclose(left[..., channel], 2 * sketch - 1, atol=1e-6)
+    assert not right.any()
+
+
 def test_the_mask_is_1_on_the_known_half_alone():
     np.testing.assert_array_equal(
         images.half_mask(2, "sketch"), [[1, 1, 0, 0], [1, 1, 0, 0]]

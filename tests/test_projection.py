@@ -245,9 +245,7 @@ def test_latents_keep_the_spread_of_the_training_where_it_is_asked_for(
 ):
     def spread(search):
         refine = functools.partial(projection._refine, models=MODELS, search=search)
-        starts = (
-            0.1 * sample_z(KEY, 3, 5)[:, None]
-        )  # clipping cannot matter in one step
+        starts = 0.1 * sample_z(KEY, 3, 5)[:, None]
         z = jax.jit(refine)(variables, targets, SKETCH_KNOWN, starts)
         return np.mean(np.square(z), axis=-1)
 
