@@ -79,7 +79,23 @@ class StridedConvTranspose(nn.Module):
 
 def _bias(module: nn.Module, features: int) -> Array:
     dtype = module.dtype  # type: ignore[attr-defined]
-    return module.param("bias", nn.initializers.zeros, (features,)).astype(dtype)
+    return jnp.asarray(module.param("bias", nn.initializers.zeros, (features,)), dtype)
+
+
+class Logit(nn.Module):
+    """One linear unit: `(n, c)` -> `(n,)`.
+
+    A sum for each row, since a matrix product with one column rounds a row differently
+    at another place in the batch.
+    """
+
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n c"]) -> Float[Array, " n"]:
+        kernel = self.param("kernel", _kernel_init, (x.shape[-1], 1))
+        products = x.astype(self.dtype) * jnp.asarray(kernel[:, 0], self.dtype)
+        return products.sum(-1) + _bias(self, 1)
 
 
 class Generator(nn.Module):
@@ -159,10 +175,7 @@ class Discriminator(nn.Module):
                 x = _batch_norm(self, train, f"bn_{i}")(x)
             x = nn.leaky_relu(x, _LEAK)
         x = x.reshape(x.shape[0], -1)
-        logits = nn.Dense(1, kernel_init=_kernel_init, dtype=self.dtype, name="linear")(
-            x
-        )
-        return logits[:, 0].astype(jnp.float32)
+        return Logit(self.dtype, name="linear")(x).astype(jnp.float32)
 
 
 def _batch_norm(parent: Generator | Discriminator, train: bool, name: str) -> Any:

@@ -1,6 +1,7 @@
 """The models that come with the package: small, sound, described, and good for a search."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -93,7 +94,9 @@ def test_the_search_finds_a_sketch_that_the_model_drew(model):
     z = sample_z(jax.random.key(7), 64, z_dim)
     joint = jax.jit(lambda z: generate(model.models.gen, model.variables.gen, z))(z)
     target, others = joint[:1], joint[1:]
-    random = jax.vmap(lambda g: contextual_loss(g, target[0], mask))(others)
+    random = jax.vmap(lambda g: contextual_loss(g, target[0], jnp.asarray(mask)))(
+        others
+    )
     budget = {"num_starts": 128, "num_candidates": 2, "num_steps": 40}
     found = project(
         model.variables,
