@@ -67,6 +67,10 @@ def _distance(photo: np.ndarray, train: np.ndarray) -> np.ndarray:
     )
 
 
+def _rounded(distances: np.ndarray) -> list[float]:
+    return [round(float(x), 1) for x in distances[:, 0]]
+
+
 def main(_: list[str]) -> None:
     model = complete.load_model(FLAGS.model)
     size = model.models.gen.height
@@ -91,10 +95,8 @@ def main(_: list[str]) -> None:
         "face_share_samples": face_share(photos),
         "face_share_test_photos": face_share(np.asarray(test.photos)[np.sort(chosen)]),
         "num_samples": FLAGS.num_samples,
-        "nearest_rms_samples": distances[:, 0].round(1).tolist(),
-        "nearest_rms_test_photos": nearest(held_out, train, 1)[1][:, 0]
-        .round(1)
-        .tolist(),
+        "nearest_rms_samples": _rounded(distances),
+        "nearest_rms_test_photos": _rounded(nearest(held_out, train, 1)[1]),
     }
     print(json.dumps(figures))
 

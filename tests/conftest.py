@@ -5,8 +5,18 @@ import os
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
+import jax
+import pytest
 from absl import flags
 from jaxtyping import install_import_hook
 
 install_import_hook("cgan_jax", "beartype.beartype")
 flags.FLAGS.mark_as_parsed()  # grain reads one
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """For tests whose time goes to the compiler, not to the arithmetic."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -9,7 +9,6 @@ import sys
 import types
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
@@ -28,12 +27,7 @@ BUDGET = {"num_starts": 64, "num_candidates": 3, "num_steps": 4}
 SEARCH = Search(**dict(default.get_config().projection) | BUDGET)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Most of the time here goes to the compiler, little to the arithmetic."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def draw(path, kind):

@@ -22,12 +22,7 @@ from cgan_jax.models import (
 TINY = make_models(base_filters=4, z_dim=6, height=16)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Most of the time here goes to the compiler, little to the arithmetic."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def shapes(pair):

@@ -20,12 +20,7 @@ MAPS = ("conv", "conv_transpose", "weight_gradient")
 DILATED = "dilate = [2, 2]"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Most of the time here goes to the compiler, little to the arithmetic."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def function(name, k, form=""):
