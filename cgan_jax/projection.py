@@ -181,7 +181,7 @@ def _refine(
         z = z + updates
         if search.keep_spread:
             mean_square = jnp.mean(jnp.square(z), axis=-1, keepdims=True)
-            z = z * lax.rsqrt(3.0 * mean_square)
+            z = z * lax.rsqrt(3.0 * jnp.maximum(mean_square, 1e-12))
         return (jnp.clip(z, -1.0, 1.0), opt_state), None
 
     carry = (starts, tx.init(starts))
