@@ -8,7 +8,8 @@ of one trilinear form,
 so that the gradient of each is made of the other two, to any order. XLA's CPU backend
 runs the plain forms of the last two (and, at many channels, of the first) several times
 slower than a matrix product of the same size; here each map has a CPU form, equal to the
-plain one up to rounding. Every other platform gets the plain form.
+plain one up to rounding: Winograd's (`winograd`) at many channels, else a matrix product
+over patches. Every other platform gets the plain form.
 
 Arrays are NHWC, kernels HWIO of the *convolution*: `(k, k, wide, narrow)`, where the
 "wide" side has twice the height and width of the "narrow" side: `wide` channels of
@@ -23,6 +24,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,15 +32,17 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float
 
+from cgan_jax import winograd
+
 Wide = Float[Array, "n h2 w2 wide"]
 Narrow = Float[Array, "n h w narrow"]
 Kernel = Float[Array, "k k wide narrow"]
 
-# Patches of a few pictures at a time stay in the cache; of the whole batch they do not.
-# Measured on a server CPU: flat from 2 to 8 MB.
-_PATCH_BYTES = 4 * 2**20
-# Below this many channels on the wide side the four phase convolutions are starved, and
-# one matrix product followed by a sum of shifted pictures is faster.
+# What a few pictures are turned into stays in the cache; the whole batch does not.
+# Measured on server CPUs: flat from 2 to 8 MB.
+_CHUNK_BYTES = 4 * 2**20
+# Below this many channels on the wide side the products of Winograd's form are starved:
+# memory bounds every form, and one matrix product reads the least.
 _FEW_CHANNELS = 8
 
 
@@ -74,6 +78,158 @@ def _plain_weight_gradient(x: Wide, y: Narrow, k: int) -> Kernel:
 # ------------------------------------------------------------------ CPU forms
 
 
+def _takes_winograd(k: int, wide: int, height: int, width: int) -> bool:
+    """For kernel k, channels of the wide side, height and width of the narrow side."""
+    return wide >= _FEW_CHANNELS and winograd.fits(k, height, width)
+
+
+def _chunk(n: int, bytes_each: int, kernel_bytes: int) -> int:
+    """The largest divisor of n for which a chunk fits the cache, or 1.
+
+    Each chunk reads the whole kernel: it is at least as large as twice the kernel.
+    """
+    fitting = max(1, max(_CHUNK_BYTES, 2 * kernel_bytes) // bytes_each)
+    return max(d for d in range(1, n + 1) if n % d == 0 and d <= fitting)
+
+
+def _chunked(x: Array, chunk: int) -> Array:
+    return x.reshape(x.shape[0] // chunk, chunk, *x.shape[1:])
+
+
+def _map_chunks(
+    fn: Callable[[Array], Array], x: Array, bytes_each: int, kernel_bytes: int
+) -> Array:
+    """`fn` over the batch of x, a few pictures at a time."""
+    chunk = _chunk(x.shape[0], bytes_each, kernel_bytes)
+    if chunk == x.shape[0]:
+        return fn(x)
+    out = lax.map(fn, _chunked(x, chunk))
+    return out.reshape(-1, *out.shape[2:])
+
+
+def _sum_chunks(
+    fn: Callable[[Array, Array], Any],
+    x: Array,
+    y: Array,
+    bytes_each: int,
+    kernel_bytes: int,
+) -> Any:
+    """The sum of `fn` over chunks of the batches of x and y; arrays or trees of them."""
+    chunk = _chunk(x.shape[0], bytes_each, kernel_bytes)
+    if chunk == x.shape[0]:
+        return fn(x, y)
+    chunks = _chunked(x, chunk), _chunked(y, chunk)
+    shapes = jax.eval_shape(fn, chunks[0][0], chunks[1][0])
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+    def add(total: Any, xy: tuple[Array, Array]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, fn(*xy)), None
+
+    return lax.scan(add, zeros, chunks)[0]
+
+
+def _cpu_conv(x: Wide, w: Kernel) -> Narrow:
+    _, height, width, wide = x.shape
+    if _takes_winograd(w.shape[0], wide, height // 2, width // 2):
+        return _winograd_conv(x, w)
+    return _patch_conv(x, w)
+
+
+def _cpu_conv_transpose(y: Narrow, w: Kernel) -> Wide:
+    if _takes_winograd(w.shape[0], w.shape[2], *y.shape[1:3]):
+        return _winograd_conv_transpose(y, w)
+    return _patch_conv_transpose(y, w)
+
+
+def _cpu_weight_gradient(x: Wide, y: Narrow, k: int) -> Kernel:
+    if _takes_winograd(k, x.shape[3], *y.shape[1:3]):
+        return _winograd_weight_gradient(x, y, k)
+    return _patch_weight_gradient(x, y, k)
+
+
+def _winograd_bytes(wide_size: int, w_size: int, k: int, dtype: Any) -> tuple[int, int]:
+    """Bytes of one picture's data and of the kernel, both at their points."""
+    return (
+        wide_size * winograd.PRODUCTS // 16 * dtype.itemsize,
+        w_size * winograd.PRODUCTS // k**2 * dtype.itemsize,
+    )
+
+
+def _winograd_conv(x: Wide, w: Kernel) -> Narrow:
+    _, height, width, _ = x.shape
+    k = w.shape[0]
+    kernel = winograd.kernel_blocks(w)
+
+    def some(x: Wide) -> Narrow:
+        data = winograd.data_blocks(x, _padding(k)[0])
+        products = winograd.multiply(data, kernel, 1, 0)
+        return winograd.pictures_from_output_blocks(
+            products, len(x), height // 2, width // 2
+        )
+
+    return _map_chunks(some, x, *_winograd_bytes(x[0].size, w.size, k, x.dtype))
+
+
+def _winograd_conv_transpose(y: Narrow, w: Kernel) -> Wide:
+    _, height, width, _ = y.shape
+    k, _, wide, _ = w.shape
+    kernel = winograd.kernel_blocks(w)
+
+    def some(y: Narrow) -> Wide:
+        products = winograd.multiply(winograd.output_blocks(y), kernel, 1, 1)
+        return winograd.pictures_from_data_blocks(
+            products, len(y), 2 * height, 2 * width, _padding(k)[0]
+        )
+
+    wide_size = 4 * height * width * wide
+    return _map_chunks(some, y, *_winograd_bytes(wide_size, w.size, k, y.dtype))
+
+
+def _winograd_weight_gradient(x: Wide, y: Narrow, k: int) -> Kernel:
+    def some(x: Wide, y: Narrow) -> winograd.Blocks:
+        data = winograd.data_blocks(x, _padding(k)[0])
+        return winograd.multiply(data, winograd.output_blocks(y), 0, 0)
+
+    w_size = k * k * x.shape[3] * y.shape[3]
+    sizes = _winograd_bytes(x[0].size, w_size, k, x.dtype)
+    return winograd.kernel_from_blocks(_sum_chunks(some, x, y, *sizes), k)
+
+
+def _patch_bytes(x: Wide, k: int) -> int:
+    """Bytes of one picture's patches, for a picture of the wide side."""
+    return x[0].size // 4 * k * k * x.dtype.itemsize
+
+
+def _patch_conv(x: Wide, w: Kernel) -> Narrow:
+    """im2col, then one matrix product."""
+    k = w.shape[0]
+    matrix = w.reshape(-1, w.shape[3])
+    sizes = _patch_bytes(x, k), w.nbytes
+    return _map_chunks(lambda x: _patches(x, k) @ matrix, x, *sizes)
+
+
+def _patch_conv_transpose(y: Narrow, w: Kernel) -> Wide:
+    """One matrix product, then a sum of shifted pictures (col2im)."""
+    k, _, wide, narrow = w.shape
+    matrix = w.reshape(-1, narrow).T
+
+    def fold(y: Narrow) -> Wide:
+        return _sum_columns((y @ matrix).reshape(*y.shape[:3], k, k, wide))
+
+    bytes_each = y.shape[1] * y.shape[2] * k * k * wide * y.dtype.itemsize
+    return _map_chunks(fold, y, bytes_each, w.nbytes)
+
+
+def _patch_weight_gradient(x: Wide, y: Narrow, k: int) -> Kernel:
+    wide, narrow = x.shape[3], y.shape[3]
+
+    def correlate(x: Wide, y: Narrow) -> Array:
+        return _patches(x, k).reshape(-1, k * k * wide).T @ y.reshape(-1, narrow)
+
+    sizes = _patch_bytes(x, k), k * k * wide * narrow * x.dtype.itemsize
+    return _sum_chunks(correlate, x, y, *sizes).reshape(k, k, wide, narrow)
+
+
 def _patches(x: Wide, k: int) -> Float[Array, "n h w patch"]:
     """The k*k*wide inputs of each output pixel, side by side (im2col).
 
@@ -86,48 +242,6 @@ def _patches(x: Wide, k: int) -> Float[Array, "n h w patch"]:
     return jnp.concatenate([x[:, a : a + h2 : 2] for a in range(k)], axis=-1)
 
 
-def _chunk(n: int, bytes_each: int) -> int:
-    """The largest divisor of n whose patches fit `_PATCH_BYTES`, or 1."""
-    fitting = max(1, _PATCH_BYTES // bytes_each)
-    return max(d for d in range(1, n + 1) if n % d == 0 and d <= fitting)
-
-
-def _chunked(x: Array, chunk: int) -> Array:
-    return x.reshape(x.shape[0] // chunk, chunk, *x.shape[1:])
-
-
-def _map_chunks(fn: Callable[[Array], Array], x: Array, bytes_each: int) -> Array:
-    """`fn` over the batch of x, a few pictures at a time."""
-    chunk = _chunk(x.shape[0], bytes_each)
-    if chunk == x.shape[0]:
-        return fn(x)
-    out = lax.map(fn, _chunked(x, chunk))
-    return out.reshape(-1, *out.shape[2:])
-
-
-def _patch_bytes(x: Wide, k: int) -> int:
-    """Bytes of one picture's patches, for a picture of the wide side."""
-    return x.shape[1] * x.shape[2] // 4 * k * k * x.shape[3] * x.dtype.itemsize
-
-
-def _cpu_conv(x: Wide, w: Kernel) -> Narrow:
-    k = w.shape[0]
-    matrix = w.reshape(-1, w.shape[3])
-    return _map_chunks(lambda x: _patches(x, k) @ matrix, x, _patch_bytes(x, k))
-
-
-def _cpu_weight_gradient(x: Wide, y: Narrow, k: int) -> Kernel:
-    def add(total: Array, xy: tuple[Array, Array]) -> tuple[Array, None]:
-        x, y = xy
-        patches = _patches(x, k).reshape(-1, total.shape[0])
-        return total + patches.T @ y.reshape(-1, total.shape[1]), None
-
-    chunk = _chunk(x.shape[0], _patch_bytes(x, k))
-    total = jnp.zeros((k * k * x.shape[3], y.shape[3]), x.dtype)
-    total, _ = lax.scan(add, total, (_chunked(x, chunk), _chunked(y, chunk)))
-    return total.reshape(k, k, x.shape[3], y.shape[3])
-
-
 def _phase_taps(k: int, parity: int) -> tuple[int, tuple[int, int]]:
     """First kernel tap of an output parity, and the padding of its convolution.
 
@@ -137,39 +251,6 @@ def _phase_taps(k: int, parity: int) -> tuple[int, tuple[int, int]]:
     first = (parity + before) % 2
     last = range(first, k, 2)[-1]
     return first, ((last - parity - before) // 2, (parity + before - first) // 2)
-
-
-def _cpu_conv_transpose_by_phases(y: Narrow, w: Kernel) -> Wide:
-    """Four stride-1 convolutions, one for each parity of output row and column."""
-    n, h, width, _ = y.shape
-    phases = []
-    for row in range(2):
-        for column in range(2):
-            a, pad_a = _phase_taps(w.shape[0], row)
-            b, pad_b = _phase_taps(w.shape[0], column)
-            taps = jnp.flip(w[a::2, b::2], (0, 1))
-            dims = ("NHWC", "HWOI", "NHWC")
-            phases.append(
-                lax.conv_general_dilated(
-                    y, taps, (1, 1), (pad_a, pad_b), dimension_numbers=dims
-                )
-            )
-    out = jnp.stack(phases, axis=-2).reshape(n, h, width, 2, 2, w.shape[2])
-    return out.transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * h, 2 * width, -1)
-
-
-def _cpu_conv_transpose_by_columns(y: Narrow, w: Kernel) -> Wide:
-    """One matrix product, then a sum of shifted pictures (col2im)."""
-    k, _, wide, narrow = w.shape
-    matrix = w.reshape(-1, narrow).T
-
-    def fold(y: Narrow) -> Wide:
-        n, h, width, _ = y.shape
-        columns = (y @ matrix).reshape(n, h, width, k, k, wide)
-        return _sum_columns(columns)
-
-    h, width = y.shape[1:3]
-    return _map_chunks(fold, y, h * width * k * k * wide * y.dtype.itemsize)
 
 
 def _sum_columns(columns: Float[Array, "n h w k k wide"]) -> Wide:
@@ -197,12 +278,6 @@ def _sum_shifted(
         for j in range(last_b + 1)
     )
     return functools.reduce(operator.add, shifted)
-
-
-def _cpu_conv_transpose(y: Narrow, w: Kernel) -> Wide:
-    if w.shape[2] < _FEW_CHANNELS:
-        return _cpu_conv_transpose_by_columns(y, w)
-    return _cpu_conv_transpose_by_phases(y, w)
 
 
 # ------------------------------------------------- platform, batching, gradients

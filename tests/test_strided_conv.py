@@ -11,7 +11,8 @@ from cgan_jax import strided_conv
 
 # Batch, height and width of the narrow side, channels of the wide and the narrow side.
 SHAPES = {
-    "pictures": (4, 3, 5, 9, 4),
+    "pictures": (4, 2, 6, 9, 4),  # Winograd's form, and at kernel 3 patches
+    "odd_pictures": (4, 3, 5, 9, 4),
     "one_colour_picture": (1, 4, 2, 3, 6),
     "one_pixel": (2, 1, 1, 8, 2),
 }
@@ -85,6 +86,7 @@ def evaluate(names, k, form, arrays):
         (4, "pictures"),
         (4, "one_colour_picture"),
         (5, "pictures"),
+        (5, "odd_pictures"),
         (5, "one_colour_picture"),
         (5, "one_pixel"),
     ],
@@ -111,48 +113,68 @@ def test_the_gradients_of_all_three_maps_equal_those_of_the_plain_ones():
         assert_close(got, evaluate(MAPS, 3, "_plain_", arrays), 1e-12)
 
 
-@pytest.mark.parametrize("k", [2, *KERNELS])
-def test_both_cpu_forms_of_the_transpose_equal_the_plain_one(k):
+@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize(("form", "k"), [("_patch_", k) for k in (2, 3, 4, 5)])
+def test_patches_take_every_kernel(name, form, k):
     with jax.enable_x64(True):
-        _, y, w = draw((2, 3, 2, 8, 4), k)
-        phases = jax.jit(strided_conv._cpu_conv_transpose_by_phases)(y, w)
-        columns = jax.jit(strided_conv._cpu_conv_transpose_by_columns)(y, w)
-        plain = jax.jit(strided_conv._plain_conv_transpose)(y, w)
-        assert_close([phases, columns], [plain, plain], 1e-12)
+        args, _ = arguments(name, *draw((2, 3, 2, 8, 4), k))
+        got = jax.jit(function(name, k, form))(*args)
+        assert_close(got, jax.jit(function(name, k, "_plain_"))(*args), 1e-12)
 
 
 @pytest.mark.parametrize(
-    ("n", "bytes_each", "chunk"),
+    ("k", "wide", "height", "width", "winograd"),
     [
-        (6, 20, 3),  # 4 would fit, but 4 does not divide 6
-        (7, 30, 1),  # 3 would fit, but only 1 divides 7
-        (4, 1, 4),  # everything fits
-        (8, 40, 2),
-        (6, 1000, 1),  # not even one picture fits
+        (5, 8, 4, 8, True),
+        (4, 64, 2, 2, True),
+        (5, 7, 4, 8, False),  # too few channels
+        (5, 8, 3, 8, False),  # tiles are 2x2
+        (5, 8, 4, 7, False),
+        (3, 8, 4, 8, False),  # nothing is saved
+        (6, 8, 4, 8, False),  # a third tap on the odd pixels
     ],
 )
-def test_a_chunk_is_the_largest_divisor_that_fits(n, bytes_each, chunk, monkeypatch):
-    monkeypatch.setattr(strided_conv, "_PATCH_BYTES", 80)
-    assert strided_conv._chunk(n, bytes_each) == chunk
+def test_which_form_the_cpu_takes(k, wide, height, width, winograd):
+    x = jax.ShapeDtypeStruct((2, 2 * height, 2 * width, wide), jnp.float32)
+    y = jax.ShapeDtypeStruct((2, height, width, 6), jnp.float32)
+    w = jax.ShapeDtypeStruct((k, k, wide, 6), jnp.float32)
+    for name in MAPS:
+        args, _ = arguments(name, x, y, w)
+        text = str(jax.make_jaxpr(function(name, k, "_cpu_"))(*args))
+        assert text.count("dot_general") == (16 if winograd else 1)
 
 
-@pytest.mark.parametrize("chunk", [1, 3])
 @pytest.mark.parametrize(
-    "name", ["conv", "conv_transpose_by_columns", "weight_gradient"]
+    ("n", "bytes_each", "kernel_bytes", "chunk"),
+    [
+        (6, 20, 1, 3),  # 4 would fit, but 4 does not divide 6
+        (7, 30, 1, 1),  # 3 would fit, but only 1 divides 7
+        (4, 1, 1, 4),  # everything fits
+        (8, 40, 1, 2),
+        (6, 1000, 1, 1),  # not even one picture fits
+        (8, 40, 90, 4),  # twice the kernel
+    ],
 )
-def test_the_work_in_chunks_equals_the_plain_one(name, chunk, monkeypatch):
-    plain = name.removesuffix("_by_columns")
+def test_a_chunk_is_the_largest_divisor_that_fits(
+    n, bytes_each, kernel_bytes, chunk, monkeypatch
+):
+    monkeypatch.setattr(strided_conv, "_CHUNK_BYTES", 80)
+    assert strided_conv._chunk(n, bytes_each, kernel_bytes) == chunk
+
+
+# Channels of the wide side that take patches and Winograd's form.
+@pytest.mark.parametrize("wide", [3, 8])
+@pytest.mark.parametrize("name", MAPS)
+def test_the_work_in_chunks_equals_the_plain_one(name, wide, monkeypatch):
+    monkeypatch.setattr(strided_conv, "_chunk", lambda n, *_: n // 2)
     with jax.enable_x64(True):
-        k, arrays = 3, draw((6, 3, 2, 3, 4), 3)
-        bytes_each = 3 * 2 * 9 * 3 * 8  # pixels, taps, channels, float64
-        monkeypatch.setattr(strided_conv, "_PATCH_BYTES", chunk * bytes_each)
-        args, _ = arguments(plain, *arrays)
-        cpu = function(name, k, "_cpu_")
+        args, _ = arguments(name, *draw((6, 2, 4, wide, 4), 5))
+        cpu = function(name, 5, "_cpu_")
         traced = jax.jit(lambda *args: cpu(*args)).trace(*args)  # never from a cache
         loops = [e for e in traced.jaxpr.eqns if e.primitive.name == "scan"]
-        assert [loop.params["length"] for loop in loops] == [6 // chunk]
+        assert [loop.params["length"] for loop in loops] == [2]
         got = traced.lower().compile()(*args)
-        assert_close(got, jax.jit(function(plain, k, "_plain_"))(*args), 1e-12)
+        assert_close(got, jax.jit(function(name, 5, "_plain_"))(*args), 1e-12)
 
 
 @pytest.mark.parametrize(
@@ -193,11 +215,12 @@ def test_the_three_maps_belong_to_one_trilinear_form():
         np.testing.assert_allclose(forms, forms[0], rtol=1e-11)
 
 
+@pytest.mark.parametrize("wide", [3, 8])
 @pytest.mark.parametrize("name", MAPS)
-def test_gradients_of_gradients_are_right(name):
+def test_gradients_of_gradients_are_right(name, wide):
     with jax.enable_x64(True):
-        args, _ = arguments(name, *draw((2, 2, 2, 3, 2), 3))
-        check_grads(jax.jit(function(name, 3)), args, order=2, modes=["rev"])
+        args, _ = arguments(name, *draw((2, 2, 2, wide, 2), 5))
+        check_grads(jax.jit(function(name, 5)), args, order=2, modes=["rev"])
 
 
 @pytest.mark.parametrize("in_axes", [(0, None), (None, 0), (0, 0)])
