@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from jaxtyping import Float
@@ -17,7 +18,7 @@ from jaxtyping import Float
 from cgan_jax import images, model_files, sheets
 from cgan_jax.drawings import DrawingError, fit_square, read_drawing
 from cgan_jax.model_files import Model
-from cgan_jax.projection import Candidates, Search, project
+from cgan_jax.projection import Candidates, Search, Starts, draw_starts, project
 
 _SUFFIXES = frozenset(
     [".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"]
@@ -125,18 +126,22 @@ def complete(
     """
     drawings = list(_read(paths, prepare))
     output.mkdir(parents=True, exist_ok=True)
+    if not drawings:
+        return len(paths)
+    starts = draw_starts(
+        model.variables, jax.random.key(seed), models=model.models, search=search
+    )
     rows = []
-    for start in range(0, len(drawings), block_size):
-        block = drawings[start : start + block_size]
-        found = _search(model, block, search, seed, block_size)
+    for first in range(0, len(drawings), block_size):
+        block = drawings[first : first + block_size]
+        found = _search(model, block, search, starts, block_size)
         for drawing, candidates in zip(block, found, strict=True):
             report = _report(drawing, candidates, model, search, seed)
             joint = images.to_uint8(np.asarray(candidates.joint))
             _write(output / drawing.name, joint[0], report)
             rows.append(sheets.completion_row(drawing.original, drawing.sketch, joint))
             logging.info("%s: KL %.4f", drawing.path, candidates.contextual[0])
-    if rows:
-        sheets.save(sheets.completion_sheet(rows), output / "contact_sheet.png")
+    sheets.save(sheets.completion_sheet(rows), output / "contact_sheet.png")
     return len(paths) - len(drawings)
 
 
@@ -158,7 +163,7 @@ def _search(
     model: Model,
     block: Sequence[Drawing],
     search: Search,
-    seed: int,
+    starts: Starts,
     block_size: int,
 ) -> list[Candidates]:
     """Candidates of each drawing of a block, which is filled up to one compiled shape."""
@@ -167,9 +172,9 @@ def _search(
     height = sketches.shape[1]
     found = project(
         model.variables,
-        images.target_from_sketch(sketches),
-        images.half_mask(height, "sketch"),
-        jax.random.key(seed),
+        jnp.asarray(images.target_from_sketch(sketches)),
+        jnp.asarray(images.half_mask(height, "sketch")),
+        starts,
         models=model.models,
         search=search,
     )

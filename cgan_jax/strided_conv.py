@@ -156,43 +156,23 @@ def _winograd_bytes(wide_size: int, w_size: int, k: int, dtype: Any) -> tuple[in
 
 
 def _winograd_conv(x: Wide, w: Kernel) -> Narrow:
-    _, height, width, _ = x.shape
-    k = w.shape[0]
-    kernel = winograd.kernel_blocks(w)
-
-    def some(x: Wide) -> Narrow:
-        data = winograd.data_blocks(x, _padding(k)[0])
-        products = winograd.multiply(data, kernel, 1, 0)
-        return winograd.pictures_from_output_blocks(
-            products, len(x), height // 2, width // 2
-        )
-
-    return _map_chunks(some, x, *_winograd_bytes(x[0].size, w.size, k, x.dtype))
+    kernel = winograd.kernel_blocks(w, winograd.CONV)
+    sizes = _winograd_bytes(x[0].size, w.size, w.shape[0], x.dtype)
+    return _map_chunks(lambda x: winograd.conv(x, kernel), x, *sizes)
 
 
 def _winograd_conv_transpose(y: Narrow, w: Kernel) -> Wide:
-    _, height, width, _ = y.shape
-    k, _, wide, _ = w.shape
-    kernel = winograd.kernel_blocks(w)
-
-    def some(y: Narrow) -> Wide:
-        products = winograd.multiply(winograd.output_blocks(y), kernel, 1, 1)
-        return winograd.pictures_from_data_blocks(
-            products, len(y), 2 * height, 2 * width, _padding(k)[0]
-        )
-
-    wide_size = 4 * height * width * wide
-    return _map_chunks(some, y, *_winograd_bytes(wide_size, w.size, k, y.dtype))
+    kernel = winograd.kernel_blocks(w, winograd.TRANSPOSE)
+    wide_size = 4 * y.shape[1] * y.shape[2] * w.shape[2]
+    sizes = _winograd_bytes(wide_size, w.size, w.shape[0], y.dtype)
+    return _map_chunks(lambda y: winograd.conv_transpose(y, kernel), y, *sizes)
 
 
 def _winograd_weight_gradient(x: Wide, y: Narrow, k: int) -> Kernel:
-    def some(x: Wide, y: Narrow) -> winograd.Blocks:
-        data = winograd.data_blocks(x, _padding(k)[0])
-        return winograd.multiply(data, winograd.output_blocks(y), 0, 0)
-
     w_size = k * k * x.shape[3] * y.shape[3]
     sizes = _winograd_bytes(x[0].size, w_size, k, x.dtype)
-    return winograd.kernel_from_blocks(_sum_chunks(some, x, y, *sizes), k)
+    blocks = _sum_chunks(winograd.weight_gradient, x, y, *sizes)
+    return winograd.kernel_from_blocks(blocks, k)
 
 
 def _patch_bytes(x: Wide, k: int) -> int:

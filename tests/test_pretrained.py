@@ -10,7 +10,7 @@ from cgan_jax import images, model_files, sample
 from cgan_jax.configs import default
 from cgan_jax.losses import contextual_loss
 from cgan_jax.models import generate, sample_z
-from cgan_jax.projection import Search, project
+from cgan_jax.projection import Search, draw_starts, project
 
 NAMES = model_files.bundled_names()
 FOLDER = model_files._PRETRAINED
@@ -98,12 +98,15 @@ def test_the_search_finds_a_sketch_that_the_model_drew(model):
         others
     )
     budget = {"num_starts": 128, "num_candidates": 2, "num_steps": 40}
+    search = Search(**dict(default.get_config().projection) | budget)
+    start_key = jax.random.key(8)
+    starts = draw_starts(model.variables, start_key, models=model.models, search=search)
     found = project(
         model.variables,
         target,
-        mask,
-        jax.random.key(8),
+        jnp.asarray(mask),
+        starts,
         models=model.models,
-        search=Search(**dict(default.get_config().projection) | budget),
+        search=search,
     )
     assert found.contextual[0, 0] < np.median(random) / 3

@@ -1,7 +1,6 @@
 """The search finds what fits, and an answer depends on nothing that it should not."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +16,7 @@ from cgan_jax.models import (
     recompute_batch_stats,
     sample_z,
 )
-from cgan_jax.projection import Search, project
+from cgan_jax.projection import Search, draw_starts, project
 
 MODELS = make_models(base_filters=4, z_dim=5, height=8)
 SKETCH_KNOWN = images.half_mask(8, "sketch")
@@ -80,7 +79,15 @@ def targets(variables, true_z):
 
 
 def run(variables, targets, mask=SKETCH_KNOWN, key=KEY, search=SEARCH):
-    found = project(variables, targets, mask, key, models=MODELS, search=search)
+    starts = draw_starts(variables, key, models=MODELS, search=search)
+    found = project(
+        variables,
+        jnp.asarray(targets),
+        jnp.asarray(mask),
+        starts,
+        models=MODELS,
+        search=search,
+    )
     return jax.device_get(found)
 
 
@@ -147,17 +154,21 @@ def test_without_steps_the_answers_are_the_best_starts_in_order(
     )
 
 
-def test_the_number_of_starts_is_rounded_up_to_64s(variables, targets):
-    best_starts = jax.jit(projection._best_starts, static_argnums=(4, 5))
+@pytest.mark.parametrize(("asked", "drawn"), [(5, 64), (64, 64), (65, 128)])
+def test_the_number_of_starts_is_rounded_up_to_64s(variables, asked, drawn):
+    search = dataclasses.replace(RANKING, num_starts=asked)
+    starts = draw_starts(variables, KEY, models=MODELS, search=search)
+    np.testing.assert_array_equal(starts.z, sample_z(KEY, drawn, 5))
+    assert [len(joint) for joint in starts.joint] == [64] * (drawn // 64)
+    joint = np.concatenate(starts.joint)
+    np.testing.assert_allclose(joint, generated(variables, starts.z), atol=1e-5)
 
-    def best(num_starts):
-        search = dataclasses.replace(RANKING, num_starts=num_starts)
-        return best_starts(variables, targets, SKETCH_KNOWN, KEY, MODELS, search)
 
-    few, enough, many, most = (best(n) for n in (5, 64, 65, 128))
-    np.testing.assert_array_equal(few, enough)
-    np.testing.assert_array_equal(many, most)
-    assert not np.array_equal(enough, many)
+def test_more_answers_than_a_block_of_images(variables, targets):
+    wide = dataclasses.replace(SEARCH, num_candidates=25, num_steps=1)
+    found = run(variables, targets, search=wide)
+    joint = generated(variables, found.z.reshape(75, 5)).reshape(found.joint.shape)
+    np.testing.assert_allclose(found.joint, joint, atol=1e-5)
 
 
 @pytest.mark.parametrize("search", [SEARCH, CONVINCING], ids=["without_d", "with_d"])
@@ -224,8 +235,9 @@ def test_photos_are_turned_into_sketches_by_the_other_mask(variables, true_z):
 
 def test_latents_stay_in_the_box_that_the_search_pushes_against(variables, targets):
     hasty = dataclasses.replace(SEARCH, num_steps=3, learning_rate=5.0)
-    refine = jax.jit(functools.partial(projection._refine, models=MODELS, search=hasty))
-    z = refine(variables, targets, SKETCH_KNOWN, sample_z(KEY, 3, 5)[:, None])
+    z, _ = projection._refine(
+        variables, targets, SKETCH_KNOWN, sample_z(KEY, 3, 5)[:, None], MODELS, hasty
+    )
     assert np.abs(z).max() == 1.0 and (np.abs(z) == 1.0).mean() > 0.5
 
 
@@ -233,9 +245,9 @@ def test_latents_keep_the_spread_of_the_training_where_it_is_asked_for(
     variables, targets
 ):
     def spread(search):
-        refine = functools.partial(projection._refine, models=MODELS, search=search)
         starts = 0.1 * sample_z(KEY, 3, 5)[:, None]
-        z = jax.jit(refine)(variables, targets, SKETCH_KNOWN, starts)
+        arrays = variables, targets, SKETCH_KNOWN, starts
+        z, _ = projection._refine(*arrays, MODELS, search)
         return np.mean(np.square(z), axis=-1)
 
     kept = dataclasses.replace(SEARCH, num_steps=1, keep_spread=True)
@@ -261,7 +273,8 @@ def test_the_scale_of_the_loss_does_not_matter_to_the_search(
             nonlocal scale
             scale = factor
             few = dataclasses.replace(CONVINCING, num_steps=3)
-            return projection._refine(*arrays, models=MODELS, search=few)
+            refine = projection._refine.__wrapped__  # traced anew, with the patches
+            return refine(*arrays, MODELS, few)[0]
 
         starts = sample_z(KEY, 3, 5)[:, None]
         return [search(s, variables, targets, SKETCH_KNOWN, starts) for s in (1, 100)]

@@ -141,7 +141,7 @@ def test_which_form_the_cpu_takes(k, wide, height, width, winograd):
     for name in MAPS:
         args, _ = arguments(name, x, y, w)
         text = str(jax.make_jaxpr(function(name, k, "_cpu_"))(*args))
-        assert text.count("dot_general") == (16 if winograd else 1)
+        assert text.count("dot_general") == (8 if winograd else 1)
 
 
 @pytest.mark.parametrize(
