@@ -41,7 +41,7 @@ def run(*arguments, python=()):
     return subprocess.run(
         [sys.executable, *python, *arguments],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": ""},
         capture_output=True,
         text=True,
         check=False,
@@ -56,7 +56,7 @@ def assert_help(result, name):
     # absl leaves with 1 after --help.
     assert result.returncode in (0, 1)
     listed = re.findall(r"^  --(\S+):", result.stdout, re.MULTILINE)
-    assert sorted(listed) == sorted(FLAGS[name])
+    assert sorted(listed) == sorted([*FLAGS[name], "compilation_cache"])
     assert "Traceback" not in result.stderr
 
 

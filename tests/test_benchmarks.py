@@ -1,0 +1,250 @@
+"""The benchmarks' own workings; their peer, PyTorch, is not needed."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+sys.path.insert(0, str(FOLDER))
+
+import _growth
+import _machine
+import _records
+import _turns
+
+SCRIPTS = ("train_step", "projection", "cold_start")
+# Writes down when it works; its seconds are the number of the turn times `factor`.
+WORKER = """
+import sys
+sys.path.insert(0, {folder!r})
+import _turns
+
+def prepare():
+    turns = iter(range(1, 100))
+    def turn():
+        print("a library that prints")
+        with open({log!r}, "a") as log:
+            log.write({name!r})
+        return {{"seconds": {factor} * next(turns)}}
+    return {{"loss": {factor}}}, turn
+
+_turns.serve(prepare)
+"""
+
+
+def start(tmp_path, name, factor=1.0):
+    script = tmp_path / f"{name}.py"
+    log = str(tmp_path / "log")
+    script.write_text(
+        WORKER.format(folder=str(FOLDER), log=log, name=name, factor=factor)
+    )
+    return _turns.Worker(name, [sys.executable, str(script)])
+
+
+def replies(*seconds, peak_mb=100.0):
+    return [{"seconds": x, "peak_mb": peak_mb, "cores": 1.5} for x in seconds]
+
+
+def test_workers_take_turns_and_the_first_is_discarded(tmp_path):
+    with start(tmp_path, "a") as a, start(tmp_path, "b", 2.0) as b:
+        assert (a.ready, b.ready) == ({"loss": 1.0}, {"loss": 2.0})
+        ours, theirs = _turns.take_turns([a, b], 2)
+    assert (tmp_path / "log").read_text() == "ababab"
+    assert [reply["seconds"] for reply in ours] == [2.0, 3.0]
+    assert [reply["seconds"] for reply in theirs] == [4.0, 6.0]
+    assert all(1 < reply["peak_mb"] < 1000 for reply in ours + theirs)
+    assert all(reply["cores"] >= 0 for reply in ours + theirs)
+
+
+@pytest.mark.parametrize("code", ["sys.exit(3)", "os.kill(os.getpid(), 9)"])
+def test_a_worker_that_dies_while_it_prepares_is_named(code):
+    command = [sys.executable, "-c", f"import os, sys; {code}"]
+    with pytest.raises(
+        _turns.WorkerError, match=r"the peer worker .* exit code (3|-9)"
+    ):
+        _turns.Worker("peer", command)
+
+
+def test_a_worker_that_dies_in_its_turn_is_named():
+    code = "print('{}', flush=True); input(); raise SystemExit(5)"
+    with _turns.Worker("ours", [sys.executable, "-c", code]) as worker:
+        with pytest.raises(_turns.WorkerError, match="the ours worker .* exit code 5"):
+            worker.turn()
+        with pytest.raises(_turns.WorkerError, match="exit code 5"):
+            worker.turn()
+
+
+def test_a_comparison_by_hand():
+    record = _records.compare(
+        replies(1.0, 2.0, 4.0, peak_mb=300.0), replies(3.0, 3.0, 2.0, peak_mb=200.0)
+    )
+    assert record == {
+        "ours_s": 2.0,
+        "ours_spread": [1.0, 4.0],
+        "ours_cores": 1.5,
+        "ours_peak_mb": 300.0,
+        "torch_s": 3.0,
+        "torch_spread": [2.0, 3.0],
+        "torch_cores": 1.5,
+        "torch_peak_mb": 200.0,
+        "ratio_to_torch": 1.5,
+        "ratio_spread": [0.5, 3.0],
+        "memory_ratio": 1.5,
+    }
+
+
+def test_without_a_peer_nothing_is_said_of_it():
+    record = _records.compare(replies(1.0, 3.0), [])
+    assert set(record) == {"ours_s", "ours_spread", "ours_cores", "ours_peak_mb"}
+
+
+@pytest.mark.parametrize(
+    ("ours", "torch"),
+    [([0.5], [0.50009]), ([200.0, 1.0], [200.019, 1.0])],
+)
+def test_results_agree_relatively_above_one_and_absolutely_below(ours, torch):
+    assert 0.5e-4 < _records.check_same("loss", ours, torch) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("ours", "torch"),
+    [(0.5, 0.50011), (200.0, 200.021), (float("nan"), 1.0), (1.0, float("inf"))],
+)
+def test_results_that_differ_are_an_error_with_both_numbers(ours, torch):
+    with pytest.raises(_records.Disagreement) as error:
+        _records.check_same("gen_loss", [1.0, ours], [1.0, torch])
+    assert f"gen_loss: {ours!r} in cgan_jax, {torch!r}" in str(error.value)
+
+
+def test_a_report_is_json_and_a_table(monkeypatch, capsys):
+    monkeypatch.setattr(_machine, "machine", lambda: {"cpu": "some"})
+    record = {"benchmark": "x", "filters": 8, "ours_spread": [0.5, 1.25]}
+    _records.report([record], ["filters", "ours_spread", "torch_s"])
+    first, *table = capsys.readouterr().out.splitlines()
+    assert set(json.loads(first)) == {*record, "machine", "versions"}
+    assert [row.split() for row in table] == [
+        ["filters", "ours_spread", "torch_s"],
+        ["8", "0.5..1.25", "-"],
+    ]
+
+
+def test_a_disagreement_ends_the_report_with_an_error(monkeypatch, capsys):
+    monkeypatch.setattr(_machine, "machine", dict)
+
+    def records():
+        yield {"benchmark": "x"}
+        raise _records.Disagreement("disc_loss: 1.0 in cgan_jax, 2.0 in PyTorch")
+
+    with pytest.raises(SystemExit, match=r"^error: disc_loss: 1\.0 .* 2\.0"):
+        _records.report(records(), ["benchmark"])
+    assert json.loads(capsys.readouterr().out)["benchmark"] == "x"
+
+
+def test_versions_name_every_package():
+    found = _machine.versions()
+    assert set(found) == {"python", "jax", "jaxlib", "flax", "numpy", "torch"}
+    assert found["python"] and found["jax"]
+    assert (found["torch"] is None) == (importlib.util.find_spec("torch") is None)
+
+
+def test_the_processor_has_a_name(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nmodel name\t: Some CPU @ 2: fast\nflags\t: x\n")
+    assert _machine.cpu_model(cpuinfo) == "Some CPU @ 2: fast"
+    cpuinfo.write_text("processor\t: 0\n")
+    assert _machine.cpu_model(cpuinfo)
+
+
+def test_a_missing_torch_is_an_error_that_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(SystemExit, match=r"pip install torch==.*--nopeer"):
+        _machine.require_torch()
+
+
+def test_a_line_is_found_with_its_largest_deviation():
+    exact = _growth.fit([1, 2, 4, 8], [2.5, 3.0, 4.0, 6.0])
+    assert (exact.fixed, exact.each) == pytest.approx((2.0, 0.5))
+    assert exact.largest_deviation < 1e-9
+    bent = _growth.fit([1, 2, 4, 8], [2.5, 3.0, 4.0, 7.0])
+    worst = max(
+        abs(seconds / bent.at(count) - 1)
+        for count, seconds in zip(bent.counts, bent.seconds, strict=True)
+    )
+    assert bent.largest_deviation == pytest.approx(worst)
+    assert 0.01 < worst < 0.2
+
+
+def test_a_record_of_growth_is_json():
+    line = _growth.fit([1, 2, 4], [1.0, 2.0, 4.1])
+    record = json.loads(json.dumps(_growth.record("sketches", line, {"model": "m"})))
+    assert record["benchmark"] == "growth_with_sketches"
+    assert record["counts"] == [1, 2, 4]
+    assert record["seconds"] == [1.0, 2.0, 4.1]
+    assert {"seconds_each", "seconds_fixed", "largest_deviation"} < set(record)
+
+
+def python(*arguments):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=FOLDER,
+        env=os.environ | {"PYTHONPATH": str(FOLDER.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_is_quick_and_says_what_is_printed(name):
+    result = python("-X", "importtime", f"{name}.py", "--help")
+    assert result.returncode in (0, 1)  # absl leaves with 1 after --help
+    assert "JSON line" in result.stdout
+    imported = set(re.findall(r"\| +(\w+)$", result.stderr, re.MULTILINE))
+    assert "absl" in imported
+    assert not imported & {"jax", "flax", "torch", "matplotlib"}
+
+
+def test_filters_that_are_no_numbers_are_a_usage_error():
+    result = python("train_step.py", "--filters=64,many")
+    assert result.returncode == 1
+    assert "--filters" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_blocks_are_as_large_as_those_of_the_command():
+    code = "import sys; from absl import flags; import {}; print(flags.FLAGS['{}'].default)"
+    ours = python("-c", code.format("cgan_jax.launch.complete", "block_size"))
+    assert ours.stdout == python("-c", code.format("projection", "block_size")).stdout
+    assert int(ours.stdout) >= 1
+
+
+def test_cold_start_sums_up_its_rounds():
+    code = (
+        "import json; from cold_start import Used, summary, _KINDS;"
+        "rounds = [{k: Used(x, 2 * x) for k in _KINDS} for x in (1., 5., 2.)];"
+        "print(json.dumps(summary(rounds)))"
+    )
+    record = json.loads(python("-c", code).stdout)
+    kinds = ("no_cache", "filling_cache", "filled_cache", "help")
+    parts = ("s", "spread", "cpu_s")
+    assert set(record) == {f"{kind}_{part}" for kind in kinds for part in parts}
+    assert record["filled_cache_s"] == 2.0
+    assert record["filled_cache_spread"] == [1.0, 5.0]
+    assert record["filled_cache_cpu_s"] == 4.0
+
+
+def test_cold_start_shows_what_a_failed_command_said():
+    code = (
+        "import sys; from cold_start import *\n"
+        "try: run([sys.executable, '-c', 'print(6 * 7); exit(4)'])\n"
+        "except CommandError as error: print(error)\n"
+        "print(run([sys.executable, '-c', 'sum(range(10**6))']).cpu > 0)"
+    )
+    result = python("-c", code)
+    assert re.search(r"exit code 4:\n42\n\nTrue\n$", result.stdout), result.stderr
