@@ -7,8 +7,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
 PYTEST_ARGS ?=
+# The benchmarks' own environment: it holds PyTorch, to compare with.
+BENCH_VENV := .venv-bench
+BENCH := $(BENCH_VENV)/bin/python
 
-.PHONY: help demo figures test test-slow lint format wheel constraints clean
+.PHONY: help demo figures test test-slow lint format bench wheel constraints clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,9 +21,10 @@ help:
 	@echo 'make test-slow    run the slow tests'
 	@echo 'make lint         check format, lint and types'
 	@echo 'make format       format the sources'
+	@echo 'make bench        time it beside PyTorch, and how it grows; 20 minutes'
 	@echo 'make wheel        build the wheel into dist/'
 	@echo 'make constraints  write constraints.txt from the newest compatible versions'
-	@echo 'make clean        remove .venv and whatever was built'
+	@echo 'make clean        remove .venv, .venv-bench and whatever was built'
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/cgan-complete --model=faces --input='docs/sketches/*.png' --output=out/demo
@@ -55,6 +59,13 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# On Linux, PyTorch comes with gigabytes of CUDA, which it does not need here; without:
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make bench
+bench: $(BENCH_VENV)/.installed
+	$(BENCH) benchmarks/train_step.py
+	$(BENCH) benchmarks/projection.py --growth
+	$(BENCH) benchmarks/cold_start.py
+
 # build/ is removed first: setuptools would pack stale files that lie there.
 wheel: $(VENV)/.installed-test
 	rm -rf build
@@ -72,8 +83,8 @@ constraints: | check-python
 	rm -rf build/constraints
 
 clean:
-	rm -rf $(VENV) build dist out cgan_jax.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find cgan_jax launch configs tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(BENCH_VENV) build dist out cgan_jax.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find cgan_jax launch configs tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: check-python
 check-python:
@@ -95,3 +106,14 @@ $(VENV)/.installed-demo: $(REQUIREMENTS) | $(VENV)/.created
 $(VENV)/.installed-test: $(REQUIREMENTS) | $(VENV)/.created
 	$(PIP) install -c constraints.txt -e '.[test]'
 	@touch $(VENV)/.installed-demo $@
+
+$(BENCH_VENV)/.created:
+	@$(MAKE) --no-print-directory check-python
+	rm -rf $(BENCH_VENV)
+	$(PYTHON) -m venv $(BENCH_VENV)
+	@touch $@
+
+$(BENCH_VENV)/.installed: $(REQUIREMENTS) | $(BENCH_VENV)/.created
+	$(BENCH) -m pip --disable-pip-version-check install -c constraints.txt -e . \
+	  torch==2.13.0 matplotlib
+	@touch $@

@@ -1,0 +1,177 @@
+"""The worker that runs `cgan_jax`; a benchmark starts it and owns its settings.
+
+    python benchmarks/_worker_ours.py JOB SETTINGS
+
+SETTINGS is a JSON object. Each job writes what the peer needs, weights among it, to
+`SETTINGS["folder"]/start.npz`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import _completion
+import _turns
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from cgan_jax import images, model_files, parallel
+from cgan_jax.losses import contextual_loss, perceptual_loss
+from cgan_jax.models import GanPair, generate, make_models, sample_z
+from cgan_jax.projection import Candidates, Search, draw_starts, project
+from cgan_jax.train_state import GanState, create_state, make_tx
+from cgan_jax.train_step import train_step
+
+Settings = dict[str, Any]
+Job = tuple[_turns.Reply, Callable[[], _turns.Reply]]
+
+
+def prepare_train_step(settings: Settings) -> Job:
+    """The step as `cgan_jax.train` makes it, on one device; a first step is done."""
+    height, batch = settings["model"]["height"], settings["batch"]
+    models = make_models(**settings["model"], axis_name=parallel.AXIS_NAME)
+    tx = make_tx(settings["learning_rate"], settings["beta1"])
+    key = jax.random.key(settings["seed"])
+    state = create_state(models, tx, key)
+    noise = np.random.default_rng(settings["seed"])
+    real = noise.uniform(-1, 1, (batch, height, 2 * height, 3)).astype(np.float32)
+    z = sample_z(jax.random.fold_in(key, state.step), batch, models.gen.z_dim)
+    _hand_over(settings, _variables(state), real=real, z=z)
+
+    step = parallel.parallel_step(
+        functools.partial(
+            train_step,
+            models=models,
+            tx=tx,
+            ema_decay=settings["ema_decay"],
+            axis_name=parallel.AXIS_NAME,
+        ),
+        1,
+    )
+    state, batch_on_device = parallel.replicate((state, real), 1)
+    state, metrics = step(state, batch_on_device, key)
+    ready = {name: float(metrics[name]) for name in ("disc_loss", "gen_loss")}
+
+    def turn() -> _turns.Reply:
+        nonlocal state
+        start = time.perf_counter()
+        for _ in range(settings["steps"]):
+            state, metrics = step(state, batch_on_device, key)
+        jax.block_until_ready((state, metrics))
+        return {"seconds": (time.perf_counter() - start) / settings["steps"]}
+
+    return ready, turn
+
+
+def prepare_search(settings: Settings) -> Job:
+    """A step inside the compiled search: a long search less a short one."""
+    models = make_models(**settings["model"])
+    key = jax.random.key(settings["seed"])
+    variables = _variables(create_state(models, make_tx(0.0, 0.0), key))
+    short = Search(**settings["search"])
+    more = settings["more_steps"]
+    long = dataclasses.replace(short, num_steps=short.num_steps + more)
+    target = images.target_from_sketch(
+        _completion.example_sketches(1, models.gen.height)
+    )
+    mask = images.half_mask(models.gen.height, "sketch")
+    # As many starts as candidates: every start is refined.
+    starts = draw_starts(variables, key, models=models, search=short)
+    _hand_over(settings, variables, target=target, z=starts.z)
+
+    def find(search: Search) -> Candidates:
+        found = project(variables, target, mask, starts, models=models, search=search)
+        return jax.block_until_ready(found)
+
+    def turn() -> _turns.Reply:
+        begin = time.perf_counter()
+        find(short)
+        middle = time.perf_counter()
+        find(long)
+        end = time.perf_counter()
+        return {"seconds": ((end - middle) - (middle - begin)) / more}
+
+    weight = short.perceptual_weight
+    found = find(short)
+    find(long)
+    return {
+        "first": _losses(variables, starts.z, target[0], mask, models, short).tolist(),
+        "later": np.sort(found.contextual + weight * found.perceptual)[0].tolist(),
+    }, turn
+
+
+@functools.partial(jax.jit, static_argnames=("models", "search"))
+def _losses(
+    variables: GanPair,
+    z: jax.Array,
+    target: jax.Array,
+    mask: jax.Array,
+    models: GanPair,
+    search: Search,
+) -> jax.Array:
+    """What the search minimizes, of every latent; by the public losses."""
+    joint = generate(models.gen, variables.gen, z)
+    contextual = contextual_loss(
+        joint,
+        jnp.broadcast_to(target, joint.shape),
+        mask,
+        direction=search.direction,
+        mass=search.mass,
+        epsilon=search.epsilon,
+    )
+    logits = models.disc.apply(variables.disc, joint, train=False)
+    perceptual = perceptual_loss(logits, search.perceptual_form)
+    return contextual + search.perceptual_weight * perceptual
+
+
+def prepare_completion(settings: Settings) -> Job:
+    """Many sketches through one model, in blocks as `cgan_jax.complete` makes them."""
+    model = model_files.load(settings["name"])
+    search, block = Search(**settings["search"]), settings["block_size"]
+    height = model.models.gen.height
+    key = jax.random.key(settings["seed"])
+    sketches = _completion.example_sketches(settings["sketches"], height)
+    target = images.target_from_sketch(sketches)
+    z = sample_z(key, search.num_starts, model.models.gen.z_dim)
+    _hand_over(settings, model.variables, target=target, z=z)
+
+    def turn() -> _turns.Reply:
+        start = time.perf_counter()
+        found = _completion.complete_blocks(model, sketches, search, key, block)
+        best = [float(kl) for candidates in found for kl in candidates.contextual[:, 0]]
+        return {"seconds": time.perf_counter() - start, "best": best}
+
+    return {"model": model.config["model"]}, turn
+
+
+def _variables(state: GanState) -> GanPair:
+    params, stats = state.params, state.batch_stats
+    return GanPair(
+        {"params": params.gen, "batch_stats": stats.gen},
+        {"params": params.disc, "batch_stats": stats.disc},
+    )
+
+
+def _hand_over(settings: Settings, variables: GanPair, **arrays: Any) -> None:
+    """Writes arrays for the peer, the weights by their names."""
+    weights = flatten_dict(variables._asdict(), sep="/")
+    np.savez(Path(settings["folder"]) / "start.npz", **weights, **arrays)
+
+
+_JOBS = {
+    "train_step": prepare_train_step,
+    "search": prepare_search,
+    "completion": prepare_completion,
+}
+
+if __name__ == "__main__":
+    _turns.serve(functools.partial(_JOBS[sys.argv[1]], json.loads(sys.argv[2])))

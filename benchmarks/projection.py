@@ -1,0 +1,187 @@
+"""Times a step of the search, its growth and its memory, ours beside PyTorch.
+
+    pip install -e . torch==2.13.0 matplotlib
+    python benchmarks/projection.py            # search steps and memory
+    python benchmarks/projection.py --growth   # and docs/figures/growth.png
+    python benchmarks/projection.py --nopeer --filters=32
+
+A search step is one step of Adam on 64 latents: G (and D) forward, the gradient back to
+z. Ours runs where users run it, in the compiled search: the time of
+`projection.project` with six steps less that with two, by four. The peer is
+`peer_torch.Search.step`. Two processes take turns on one CPU. Both begin from the same
+weights, sketch and latents; the losses there and two steps later must agree, or nothing
+is measured.
+
+Prints JSON lines, then tables:
+- `search_step`: for each number of filters, with D (`with_disc`) and without; seconds
+  (median, [least, largest]), the cores at work (far below the machine's: others
+  disturbed the run, and PyTorch the most) and `ratio_to_torch` (above 1: ours is faster).
+- `completion_memory`: peak memory of processes that complete 100 sketches with the
+  bundled model, in the blocks of `cgan-complete`; few steps, since more need no more.
+- `growth_with_candidates`, `growth_with_sketches` (`--growth`): seconds of whole
+  searches, the straight line through them, and the largest deviation from it as a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import _growth
+import _machine
+import _records
+import _turns
+from _records import Record
+from absl import app, flags
+
+from cgan_jax.configs import default
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("filters", ["64", "32"], "Base filters, one network each.")
+flags.DEFINE_integer("turns", 5, "Measured turns of each side, after one discarded.", 1)
+flags.DEFINE_bool("peer", True, "Whether to run PyTorch.")
+flags.DEFINE_bool("memory", True, "Whether to measure the memory of completing.")
+flags.DEFINE_bool("growth", False, "Whether to measure growth and to draw it.")
+flags.DEFINE_string("model", "faces", "Model of memory and growth, by name or folder.")
+flags.DEFINE_integer("sketches", 100, "Sketches of the memory benchmark.", 1)
+flags.DEFINE_integer("block_size", 1, "Sketches side by side, as in cgan-complete.", 1)
+flags.DEFINE_integer("growth_steps", 10, "Steps of each search of the growth.", 1)
+flags.DEFINE_integer("growth_runs", 1, "Runs of each point of the growth.", 1)
+flags.DEFINE_string("figure", "docs/figures/growth.png", "Figure of the growth.")
+flags.register_validator(
+    "filters",
+    lambda values: all(value.isdecimal() and int(value) > 0 for value in values),
+    "must be numbers such as 64,32",
+)
+
+_LATENTS = 64
+_FIRST_STEPS, _MORE_STEPS = 2, 4
+_WEIGHTS = (0.01, 0.0)  # the slides', with D; the package's default, without
+_MEMORY_STEPS = 2
+
+_SEARCH_COLUMNS = (
+    "filters",
+    "with_disc",
+    "ours_s",
+    "ours_spread",
+    "ours_cores",
+    "torch_s",
+    "torch_spread",
+    "torch_cores",
+    "ratio_to_torch",
+    "z_steps_per_s",
+)
+_MEMORY_COLUMNS = ("sketches", "ours_peak_mb", "torch_peak_mb", "memory_ratio")
+_GROWTH_COLUMNS = ("benchmark", "seconds_fixed", "seconds_each", "largest_deviation")
+
+
+def search_steps() -> Iterator[Record]:
+    """Times of each size of network, with D and without."""
+    for filters in map(int, FLAGS.filters):
+        for weight in _WEIGHTS:
+            yield _search_step(filters, weight)
+
+
+def _search_step(filters: int, perceptual_weight: float) -> Record:
+    config = default.get_config()
+    budget = {
+        "num_starts": _LATENTS,
+        "num_candidates": _LATENTS,
+        "num_steps": _FIRST_STEPS,
+        "perceptual_weight": perceptual_weight,
+    }
+    settings = {
+        "model": config.model.to_dict() | {"base_filters": filters},
+        "search": config.projection.to_dict() | budget,
+        "more_steps": _MORE_STEPS,
+        "seed": config.seed,
+    }
+    ours, torch, checked = _turns.measure(
+        "search", settings, FLAGS.turns, _check_search, peer=FLAGS.peer
+    )
+    record: Record = {
+        "benchmark": "search_step",
+        "filters": filters,
+        "latents": _LATENTS,
+        "with_disc": perceptual_weight != 0,
+    }
+    record |= _records.compare(ours, torch) | checked
+    rate = _LATENTS / record["ours_s"]
+    return record | {"z_steps_per_s": _records.significant(rate)}
+
+
+def _check_search(ours: _turns.Reply, torch: _turns.Reply) -> Record:
+    what = f"loss of a latent after {_FIRST_STEPS} steps"
+    later = _records.check_same(what, ours["later"], torch["later"], tolerance=1e-3)
+    first = _records.check_same("loss of a start", ours["first"], torch["first"])
+    return {"losses_agree_to": first, "later_losses_agree_to": later}
+
+
+def memory() -> Iterator[Record]:
+    """Peaks of completing many sketches."""
+    from cgan_jax import model_files  # after the flags: --help stays fast
+
+    config = default.get_config()
+    settings = {
+        "name": FLAGS.model,
+        "model": model_files.load(FLAGS.model).config["model"],
+        "search": config.projection.to_dict() | {"num_steps": _MEMORY_STEPS},
+        "sketches": FLAGS.sketches,
+        "block_size": FLAGS.block_size,
+        "seed": config.seed,
+    }
+    ours, torch, _ = _turns.measure(
+        "completion", settings, 1, lambda *_: {}, peer=FLAGS.peer, discarded=0
+    )
+    record: Record = {
+        "benchmark": "completion_memory",
+        "model": FLAGS.model,
+        "sketches": FLAGS.sketches,
+        "block_size": FLAGS.block_size,
+        "search": settings["search"],
+    }
+    compared = _records.compare(ours, torch)
+    record |= {name: compared.get(name) for name in _MEMORY_COLUMNS[1:]}
+    if torch:
+        what = "divergence of a sketch's best candidate"
+        pair = ours[0]["best"], torch[0]["best"]
+        record["divergences_agree_to"] = _records.check_same(what, *pair, 1e-2)
+    yield record
+
+
+def growth() -> Iterator[Record]:
+    """Straight lines through the times of whole searches; draws them."""
+    config = default.get_config()
+    search: dict[str, Any] = config.projection.to_dict()
+    search |= {"num_steps": FLAGS.growth_steps}
+    lines = _growth.measure(
+        FLAGS.model, search, FLAGS.block_size, config.seed, FLAGS.growth_runs
+    )
+    settings = {
+        "model": FLAGS.model,
+        "block_size": FLAGS.block_size,
+        "runs": FLAGS.growth_runs,
+        "search": search,
+    }
+    for what, line in lines.items():
+        yield _growth.record(what, line, settings)
+    _growth.draw(lines, Path(FLAGS.figure))
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {argv[1:]}")
+    if FLAGS.peer:
+        _machine.require_torch()
+    if FLAGS.growth:
+        _machine.require("matplotlib", "--growth draws: `pip install matplotlib`")
+    _records.report(search_steps(), _SEARCH_COLUMNS)
+    if FLAGS.memory:
+        _records.report(memory(), _MEMORY_COLUMNS)
+    if FLAGS.growth:
+        _records.report(growth(), _GROWTH_COLUMNS)
+
+
+if __name__ == "__main__":
+    app.run(main)
