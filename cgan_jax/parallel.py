@@ -9,14 +9,18 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from cgan_jax import runtime
+
 AXIS_NAME = "device"
+# A third less temporary memory than XLA's default order of kernels, which runs some of
+# them side by side; no slower where it was measured (docs/performance.md).
+_COMPILER_OPTIONS = {
+    "cpu": {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+}
 
 
 def replicate(tree: Any, num_devices: int) -> Any:
-    """Copies a pytree to each device, as `parallel_step` returns it.
-
-    A state that lies elsewhere would make the second step compile again.
-    """
+    """Copies a pytree to each device, as `parallel_step` returns it."""
     mesh = Mesh(np.array(_devices(num_devices)), (AXIS_NAME,))
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
@@ -34,6 +38,7 @@ def parallel_step(step_fn: Callable[..., Any], num_devices: int) -> Callable[...
     """Shards `step_fn(state, batch, key)` over the batch by `jax.pmap`.
 
     The state and the metrics are replicated and keep their shapes; the state is donated.
+    The first call compiles, for the shapes that it sees.
     `step_fn` must average what it returns over `AXIS_NAME`: what differs between devices
     is silently taken from the first.
 
@@ -44,17 +49,26 @@ def parallel_step(step_fn: Callable[..., Any], num_devices: int) -> Callable[...
     Returns:
       A step that takes the global batch.
     """
+    devices = _devices(num_devices)
     mapped = jax.pmap(
         step_fn,
         AXIS_NAME,
         in_axes=(None, 0, None),
         out_axes=None,
-        devices=_devices(num_devices),
+        devices=devices,
         donate_argnums=0,
     )
 
+    options = _COMPILER_OPTIONS.get(devices[0].platform)
+    compiled: Callable[..., Any] | None = None
+
     def step(state: Any, batch: np.ndarray, key: jax.Array) -> Any:
-        return mapped(state, shard_batch(batch, num_devices), key)
+        nonlocal compiled
+        args = state, shard_batch(batch, num_devices), key
+        if compiled is None:
+            compiled = mapped.lower(*args).compile(options)
+            runtime.release_freed_memory()
+        return compiled(*args)
 
     return step
 

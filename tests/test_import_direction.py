@@ -14,8 +14,8 @@ import cgan_jax
 PACKAGE = Path(cgan_jax.__file__).parent
 # A module imports only what stands on an earlier line.
 ORDER = [
-    {"configs", "winograd"},
-    {"images", "strided_conv", "metric_writer", "parallel", "runtime"},
+    {"configs", "winograd", "runtime"},
+    {"images", "strided_conv", "metric_writer", "parallel"},
     {"sketches", "sources", "losses", "models", "sheets"},
     {"dataset", "drawings", "model_files", "train_state"},
     {"input_pipeline", "train_step", "checkpoints", "sample"},

@@ -110,3 +110,22 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def test_freed_memory_is_touched_only_once_when_it_is_kept():
     given_back, kept = (int(python(MEMORY.format(keep=k))) for k in (False, True))
     assert given_back > 1000 > 10 * kept
+
+
+RELEASE = """
+from cgan_jax import runtime
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4 // 1024  # MB
+runtime.keep_freed_memory()
+held = b"x" * 2**28
+del held
+before = resident()
+runtime.release_freed_memory()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc")
+def test_kept_memory_can_be_handed_back():
+    assert int(python(RELEASE)) > 200
