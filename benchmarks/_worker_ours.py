@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from cgan_jax import images, model_files, parallel
+from cgan_jax import images, model_files, parallel, runtime
 from cgan_jax.losses import contextual_loss, perceptual_loss
 from cgan_jax.models import GanPair, generate, make_models, sample_z
 from cgan_jax.projection import Candidates, Search, draw_starts, project
@@ -174,4 +174,5 @@ _JOBS = {
 }
 
 if __name__ == "__main__":
+    runtime.keep_freed_memory()  # as every command does
     _turns.serve(functools.partial(_JOBS[sys.argv[1]], json.loads(sys.argv[2])))
