@@ -41,7 +41,7 @@ def prepare_train_step(settings: Settings) -> Job:
     models = make_models(**settings["model"], axis_name=parallel.AXIS_NAME)
     tx = make_tx(settings["learning_rate"], settings["beta1"])
     key = jax.random.key(settings["seed"])
-    state = create_state(models, tx, key)
+    state = jax.jit(functools.partial(create_state, models, tx))(key)
     noise = np.random.default_rng(settings["seed"])
     real = noise.uniform(-1, 1, (batch, height, 2 * height, 3)).astype(np.float32)
     z = sample_z(jax.random.fold_in(key, state.step), batch, models.gen.z_dim)
@@ -76,7 +76,8 @@ def prepare_search(settings: Settings) -> Job:
     """A step inside the compiled search: a long search less a short one."""
     models = make_models(**settings["model"])
     key = jax.random.key(settings["seed"])
-    variables = _variables(create_state(models, make_tx(0.0, 0.0), key))
+    create = jax.jit(functools.partial(create_state, models, make_tx(0.0, 0.0)))
+    variables = _variables(create(key))
     short = Search(**settings["search"])
     more = settings["more_steps"]
     long = dataclasses.replace(short, num_steps=short.num_steps + more)
