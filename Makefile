@@ -93,10 +93,10 @@ check-python:
 	    "$$($(PYTHON) --version 2>/dev/null || echo missing)." \
 	    "Name another one, such as PYTHON=python3.12, after the make target." >&2; exit 1; }
 
-$(VENV)/.created:
+$(VENV)/.created $(BENCH_VENV)/.created:
 	@$(MAKE) --no-print-directory check-python
-	rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
 	@touch $@
 
 $(VENV)/.installed-demo: $(REQUIREMENTS) | $(VENV)/.created
@@ -106,12 +106,6 @@ $(VENV)/.installed-demo: $(REQUIREMENTS) | $(VENV)/.created
 $(VENV)/.installed-test: $(REQUIREMENTS) | $(VENV)/.created
 	$(PIP) install -c constraints.txt -e '.[test]'
 	@touch $(VENV)/.installed-demo $@
-
-$(BENCH_VENV)/.created:
-	@$(MAKE) --no-print-directory check-python
-	rm -rf $(BENCH_VENV)
-	$(PYTHON) -m venv $(BENCH_VENV)
-	@touch $@
 
 $(BENCH_VENV)/.installed: $(REQUIREMENTS) | $(BENCH_VENV)/.created
 	$(BENCH) -m pip --disable-pip-version-check install -c constraints.txt -e . \

@@ -55,25 +55,24 @@ def measure(
 
     Each point is the median of `runs` whole searches, compiled before.
     """
-    import jax  # after the flags: --help stays fast
-    from _completion import complete_blocks, example_sketches
+    from _sketches import example_sketches  # after the flags: --help stays fast
 
     from cgan_jax import model_files
+    from cgan_jax.complete import search_sketches
     from cgan_jax.projection import Search
 
     model = model_files.load(model_name)
     sketches = example_sketches(SKETCHES[-1], model.models.gen.height)
-    key = jax.random.key(seed)
 
     def by_candidates(count: int) -> None:
         budget = Search(**search | {"num_candidates": count})
-        for _ in complete_blocks(model, sketches[:1], budget, key, 1):
-            pass
+        list(search_sketches(model, sketches[:1], budget, seed=seed, block_size=1))
 
     def by_sketches(count: int) -> None:
         budget = Search(**search)
-        for _ in complete_blocks(model, sketches[:count], budget, key, block_size):
-            pass
+        some = sketches[:count]
+        for _ in search_sketches(model, some, budget, seed=seed, block_size=block_size):
+            pass  # one block is held at a time
 
     return {
         "candidates": _time("candidates", by_candidates, CANDIDATES, runs, CANDIDATES),

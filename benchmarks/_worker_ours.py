@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import _completion
+import _sketches
 import _turns
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from cgan_jax import images, model_files, parallel, runtime
+from cgan_jax.complete import search_sketches
 from cgan_jax.losses import contextual_loss, perceptual_loss
 from cgan_jax.models import GanPair, generate, make_models, sample_z
 from cgan_jax.projection import Candidates, Search, draw_starts, project
@@ -41,7 +42,7 @@ def prepare_train_step(settings: Settings) -> Job:
     models = make_models(**settings["model"], axis_name=parallel.AXIS_NAME)
     tx = make_tx(settings["learning_rate"], settings["beta1"])
     key = jax.random.key(settings["seed"])
-    state = jax.jit(functools.partial(create_state, models, tx))(key)
+    state = create_state(models, tx, key)
     noise = np.random.default_rng(settings["seed"])
     real = noise.uniform(-1, 1, (batch, height, 2 * height, 3)).astype(np.float32)
     z = sample_z(jax.random.fold_in(key, state.step), batch, models.gen.z_dim)
@@ -76,14 +77,11 @@ def prepare_search(settings: Settings) -> Job:
     """A step inside the compiled search: a long search less a short one."""
     models = make_models(**settings["model"])
     key = jax.random.key(settings["seed"])
-    create = jax.jit(functools.partial(create_state, models, make_tx(0.0, 0.0)))
-    variables = _variables(create(key))
+    variables = _variables(create_state(models, make_tx(0.0, 0.0), key))
     short = Search(**settings["search"])
     more = settings["more_steps"]
     long = dataclasses.replace(short, num_steps=short.num_steps + more)
-    target = images.target_from_sketch(
-        _completion.example_sketches(1, models.gen.height)
-    )
+    target = images.target_from_sketch(_sketches.example_sketches(1, models.gen.height))
     mask = images.half_mask(models.gen.height, "sketch")
     # As many starts as candidates: every start is refined.
     starts = draw_starts(variables, key, models=models, search=short)
@@ -140,15 +138,17 @@ def prepare_completion(settings: Settings) -> Job:
     search, block = Search(**settings["search"]), settings["block_size"]
     height = model.models.gen.height
     key = jax.random.key(settings["seed"])
-    sketches = _completion.example_sketches(settings["sketches"], height)
+    sketches = _sketches.example_sketches(settings["sketches"], height)
     target = images.target_from_sketch(sketches)
     z = sample_z(key, search.num_starts, model.models.gen.z_dim)
     _hand_over(settings, model.variables, target=target, z=z)
 
     def turn() -> _turns.Reply:
         start = time.perf_counter()
-        found = _completion.complete_blocks(model, sketches, search, key, block)
-        best = [float(kl) for candidates in found for kl in candidates.contextual[:, 0]]
+        found = search_sketches(
+            model, sketches, search, seed=settings["seed"], block_size=block
+        )
+        best = [float(candidates.contextual[0]) for candidates in found]
         return {"seconds": time.perf_counter() - start, "best": best}
 
     return {"model": model.config["model"]}, turn

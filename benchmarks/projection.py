@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import _flags
 import _growth
 import _machine
 import _records
@@ -38,9 +39,8 @@ from absl import app, flags
 from cgan_jax.configs import default
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("filters", ["64", "32"], "Base filters, one network each.")
+flags.adopt_module_key_flags(_flags)
 flags.DEFINE_integer("turns", 5, "Measured turns of each side, after one discarded.", 1)
-flags.DEFINE_bool("peer", True, "Whether to run PyTorch.")
 flags.DEFINE_bool("memory", True, "Whether to measure the memory of completing.")
 flags.DEFINE_bool("growth", False, "Whether to measure growth and to draw it.")
 flags.DEFINE_string("model", "faces", "Model of memory and growth, by name or folder.")
@@ -49,11 +49,6 @@ flags.DEFINE_integer("block_size", 1, "Sketches side by side, as in cgan-complet
 flags.DEFINE_integer("growth_steps", 10, "Steps of each search of the growth.", 1)
 flags.DEFINE_integer("growth_runs", 1, "Runs of each point of the growth.", 1)
 flags.DEFINE_string("figure", "docs/figures/growth.png", "Figure of the growth.")
-flags.register_validator(
-    "filters",
-    lambda values: all(value.isdecimal() and int(value) > 0 for value in values),
-    "must be numbers such as 64,32",
-)
 
 _LATENTS = 64
 _FIRST_STEPS, _MORE_STEPS = 2, 4

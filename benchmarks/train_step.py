@@ -17,6 +17,7 @@ memory, compilation included.
 
 from __future__ import annotations
 
+import _flags
 import _machine
 import _records
 import _turns
@@ -26,16 +27,10 @@ from absl import app, flags
 from cgan_jax.configs import default
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("filters", ["64", "32"], "Base filters, one network each.")
+flags.adopt_module_key_flags(_flags)
 flags.DEFINE_integer("batch", 64, "Pairs a step.", 2)
 flags.DEFINE_integer("turns", 7, "Measured turns of each side, after one discarded.", 1)
 flags.DEFINE_integer("steps", 1, "Steps a turn.", 1)
-flags.DEFINE_bool("peer", True, "Whether to run PyTorch.")
-flags.register_validator(
-    "filters",
-    lambda values: all(value.isdecimal() and int(value) > 0 for value in values),
-    "must be numbers such as 64,32",
-)
 
 _COLUMNS = (
     "filters",

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from cgan_jax import images, model_files, sheets
 from cgan_jax.drawings import DrawingError, fit_square, read_drawing
 from cgan_jax.model_files import Model
-from cgan_jax.projection import Candidates, Search, Starts, draw_starts, project
+from cgan_jax.projection import Candidates, Search, draw_starts, project
 
 _SUFFIXES = frozenset(
     [".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"]
@@ -128,19 +128,15 @@ def complete(
     output.mkdir(parents=True, exist_ok=True)
     if not drawings:
         return len(paths)
-    starts = draw_starts(
-        model.variables, jax.random.key(seed), models=model.models, search=search
-    )
+    sketches = np.stack([drawing.sketch for drawing in drawings])
+    found = search_sketches(model, sketches, search, seed=seed, block_size=block_size)
     rows = []
-    for first in range(0, len(drawings), block_size):
-        block = drawings[first : first + block_size]
-        found = _search(model, block, search, starts, block_size)
-        for drawing, candidates in zip(block, found, strict=True):
-            report = _report(drawing, candidates, model, search, seed)
-            joint = images.to_uint8(np.asarray(candidates.joint))
-            _write(output / drawing.name, joint[0], report)
-            rows.append(sheets.completion_row(drawing.original, drawing.sketch, joint))
-            logging.info("%s: KL %.4f", drawing.path, candidates.contextual[0])
+    for drawing, candidates in zip(drawings, found, strict=True):
+        report = _report(drawing, candidates, model, search, seed)
+        joint = images.to_uint8(np.asarray(candidates.joint))
+        _write(output / drawing.name, joint[0], report)
+        rows.append(sheets.completion_row(drawing.original, drawing.sketch, joint))
+        logging.info("%s: KL %.4f", drawing.path, candidates.contextual[0])
     sheets.save(sheets.completion_sheet(rows), output / "contact_sheet.png")
     return len(paths) - len(drawings)
 
@@ -159,27 +155,43 @@ def _read(
             logging.error("%s%s", where, reason)
 
 
-def _search(
+def search_sketches(
     model: Model,
-    block: Sequence[Drawing],
+    sketches: Float[np.ndarray, "n s s"],
     search: Search,
-    starts: Starts,
+    *,
+    seed: int,
     block_size: int,
-) -> list[Candidates]:
-    """Candidates of each drawing of a block, which is filled up to one compiled shape."""
-    sketches = np.stack([drawing.sketch for drawing in block])
-    sketches = np.pad(sketches, ((0, block_size - len(block)), (0, 0), (0, 0)), "edge")
-    height = sketches.shape[1]
-    found = project(
-        model.variables,
-        jnp.asarray(images.target_from_sketch(sketches)),
-        jnp.asarray(images.half_mask(height, "sketch")),
-        starts,
-        models=model.models,
-        search=search,
-    )
-    found = jax.device_get(found)
-    return [Candidates(*(x[i] for x in found)) for i in range(len(block))]
+) -> Iterator[Candidates]:
+    """Candidates of each sketch, on the host; blocks are searched as they are asked for.
+
+    Args:
+      model: the model.
+      sketches: as the model sees them, in [0, 1].
+      search: the loss and the budget.
+      seed: of the starts, which serve all sketches.
+      block_size: sketches side by side; the last block is filled up to this one compiled
+        shape.
+    """
+    key = jax.random.key(seed)
+    starts = draw_starts(model.variables, key, models=model.models, search=search)
+    mask = jnp.asarray(images.half_mask(sketches.shape[1], "sketch"))
+    for first in range(0, len(sketches), block_size):
+        block = sketches[first : first + block_size]
+        filling = ((0, block_size - len(block)), (0, 0), (0, 0))
+        target = jnp.asarray(images.target_from_sketch(np.pad(block, filling, "edge")))
+        found = jax.device_get(
+            project(
+                model.variables,
+                target,
+                mask,
+                starts,
+                models=model.models,
+                search=search,
+            )
+        )
+        for i in range(len(block)):
+            yield Candidates(*(x[i] for x in found))
 
 
 def _report(

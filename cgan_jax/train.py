@@ -125,9 +125,7 @@ def _initial_state(
     init_from: str | None,
 ) -> GanState:
     if init_from is None:
-        # Compiled, no network runs: only what initializes the parameters is left.
-        create = jax.jit(functools.partial(create_state, models, tx))
-        return create(jax.random.key(config.seed))
+        return create_state(models, tx, jax.random.key(config.seed))
     model = model_files.load(init_from)
     for field in ("base_filters", "z_dim", "height"):
         theirs, ours = model.config["model"][field], config.model[field]

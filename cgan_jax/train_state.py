@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -37,6 +38,7 @@ def make_tx(learning_rate: float, beta1: float) -> GanPair:
     return GanPair(tx, tx)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def create_state(models: GanPair, tx: GanPair, key: Array) -> GanState:
     """Initial parameters, statistics and optimizer states; the EMA starts at G."""
     key_gen, key_disc, key_z = jax.random.split(key, 3)

@@ -162,17 +162,24 @@ def test_a_chunk_is_the_largest_divisor_that_fits(
     assert strided_conv._chunk(n, bytes_each, kernel_bytes) == chunk
 
 
-# Channels of the wide side that take patches and Winograd's form.
-@pytest.mark.parametrize("wide", [3, 8])
+# Bytes of one picture at every tap, and at Winograd's points; channels choose the form.
+@pytest.mark.parametrize(
+    ("wide", "bytes_each"),
+    [(3, 4 * 8 * 25 * 3 * 8), (8, 2 * 4 * 49 * 8 * 8)],
+    ids=["patches", "winograd"],
+)
+@pytest.mark.parametrize("chunk", [1, 3])
 @pytest.mark.parametrize("name", MAPS)
-def test_the_work_in_chunks_equals_the_plain_one(name, wide, monkeypatch):
-    monkeypatch.setattr(strided_conv, "_chunk", lambda n, *_: n // 2)
+def test_the_work_in_chunks_equals_the_plain_one(
+    name, chunk, wide, bytes_each, monkeypatch
+):
+    monkeypatch.setattr(strided_conv, "_CHUNK_BYTES", chunk * bytes_each)
     with jax.enable_x64(True):
-        args, _ = arguments(name, *draw((6, 2, 4, wide, 4), 5))
+        args, _ = arguments(name, *draw((6, 4, 8, wide, 4), 5))
         cpu = function(name, 5, "_cpu_")
         traced = jax.jit(lambda *args: cpu(*args)).trace(*args)  # never from a cache
         loops = [e for e in traced.jaxpr.eqns if e.primitive.name == "scan"]
-        assert [loop.params["length"] for loop in loops] == [2]
+        assert [loop.params["length"] for loop in loops] == [6 // chunk]
         got = traced.lower().compile()(*args)
         assert_close(got, jax.jit(function(name, 5, "_plain_"))(*args), 1e-12)
 

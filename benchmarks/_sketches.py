@@ -1,0 +1,18 @@
+"""Sketches to measure with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cgan_jax import drawings
+
+SKETCHES = Path(__file__).resolve().parents[1] / "docs" / "sketches"
+
+
+def example_sketches(count: int, size: int) -> np.ndarray:
+    """The example drawings as a model sees them, over and again: `(count, size, size)`."""
+    files = sorted(SKETCHES.glob("*.png"))[:count]
+    prepared = [drawings.prepare_drawing(drawings.read_drawing(f), size) for f in files]
+    return np.resize(np.stack(prepared), (count, size, size))
