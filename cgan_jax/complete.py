@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import glob
 import json
 from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,12 +15,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
-from cgan_jax import images, model_files, sheets
+from cgan_jax import images, model_files, runtime, sheets
 from cgan_jax.drawings import DrawingError, fit_square, read_drawing
 from cgan_jax.model_files import Model
-from cgan_jax.projection import Candidates, Search, draw_starts, project
+from cgan_jax.projection import (
+    Candidates,
+    Search,
+    Starts,
+    compile_project,
+    draw_starts,
+    project,
+)
 
 _SUFFIXES = frozenset(
     [".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"]
@@ -173,9 +182,11 @@ def search_sketches(
       block_size: sketches side by side; the last block is filled up to this one compiled
         shape.
     """
-    key = jax.random.key(seed)
-    starts = draw_starts(model.variables, key, models=model.models, search=search)
-    mask = jnp.asarray(images.half_mask(sketches.shape[1], "sketch"))
+    size = sketches.shape[1]
+    mask = jnp.asarray(images.half_mask(size, "sketch"))
+    starts = _starts_and_compilation(
+        model, (block_size, size, 2 * size, 3), mask, search, seed
+    )
     for first in range(0, len(sketches), block_size):
         block = sketches[first : first + block_size]
         filling = ((0, block_size - len(block)), (0, 0), (0, 0))
@@ -192,6 +203,25 @@ def search_sketches(
         )
         for i in range(len(block)):
             yield Candidates(*(x[i] for x in found))
+
+
+def _starts_and_compilation(
+    model: Model, shape: tuple[int, ...], mask: Array, search: Search, seed: int
+) -> Starts:
+    """Draws the starts while a thread compiles the search for targets of this shape."""
+    models, variables = model.models, model.variables
+    target = jax.ShapeDtypeStruct(shape, jnp.float32)
+    compile_search = functools.partial(
+        compile_project, variables, target, mask, models=models, search=search
+    )
+    with futures.ThreadPoolExecutor(1) as pool:
+        compiled = pool.submit(compile_search)
+        starts = draw_starts(
+            variables, jax.random.key(seed), models=models, search=search
+        )
+        compiled.result()
+    runtime.release_freed_memory()
+    return starts
 
 
 def _report(

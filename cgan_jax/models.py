@@ -7,7 +7,7 @@ grid and change the number of layers: 32 has three, 128 has five.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -53,12 +53,13 @@ class StridedConv(nn.Module):
     features: int
     use_bias: bool
     dtype: Any = jnp.float32
+    conv_fn: Callable[[Array, Array], Array] = strided_conv.conv
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 f"]:
         shape = (_KERNEL_SIZE, _KERNEL_SIZE, x.shape[-1], self.features)
         kernel = self.param("kernel", _kernel_init, shape).astype(self.dtype)
-        y = strided_conv.conv(x.astype(self.dtype), kernel)
+        y = self.conv_fn(x.astype(self.dtype), kernel)
         return y + _bias(self, self.features) if self.use_bias else y
 
 
@@ -150,13 +151,20 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Joint images -> logits of being real. Attributes as in `Generator`."""
+    """Joint images -> logits of being real.
+
+    Attributes:
+      conv_fn: `strided_conv.conv`, or `strided_conv.plain_conv` for a single pass.
+
+    The others are as in `Generator`.
+    """
 
     base_filters: int = 64
     height: int = 64
     dtype: Any = jnp.float32
     bn_decay: float = 0.9
     axis_name: str | None = None
+    conv_fn: Callable[[Array, Array], Array] = strided_conv.conv
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w 3"], train: bool) -> Float[Array, " n"]:
@@ -169,7 +177,11 @@ class Discriminator(nn.Module):
             raise ValueError(f"expected height {self.height}, got image {x.shape[1:]}")
         for i in range(num_layers(self.height)):
             x = StridedConv(
-                self.base_filters << i, i == 0, self.dtype, name=f"conv_{i}"
+                self.base_filters << i,
+                i == 0,
+                self.dtype,
+                self.conv_fn,
+                name=f"conv_{i}",
             )(x)
             if i > 0:
                 x = _batch_norm(self, train, f"bn_{i}")(x)

@@ -26,6 +26,7 @@ from cgan_jax.losses import (
     perceptual_loss,
 )
 from cgan_jax.models import GanPair, Generator, generate, sample_z
+from cgan_jax.strided_conv import plain_conv
 
 # Images are generated this many at a time, by one executable.
 _BLOCK = 64
@@ -151,6 +152,32 @@ def project(
     return _score(variables, target, mask, z, joint, models, search)
 
 
+def compile_project(
+    variables: GanPair,
+    target: Float[Array, "b h w 3"] | jax.ShapeDtypeStruct,
+    mask: Float[Array, "h w"],
+    *,
+    models: GanPair,
+    search: Search,
+) -> None:
+    """Compiles what `project` runs on such targets: for a thread beside `draw_starts`.
+
+    Args:
+      variables: parameters and running averages of G and D.
+      target: as for `project`; only its shape counts.
+      mask: as for `project`; only its shape counts.
+      models: G and D.
+      search: the loss and the budget.
+    """
+    batch, candidates = target.shape[0], search.num_candidates
+    z = jax.ShapeDtypeStruct((batch, candidates, models.gen.z_dim), jnp.float32)
+    joint = jax.ShapeDtypeStruct((_BLOCK, *target.shape[1:]), jnp.float32)
+    answers = (joint,) * -(-batch * candidates // _BLOCK)
+    _refine.lower(variables, target, mask, z, models, search).compile()
+    _score.lower(variables, target, mask, z, answers, models, search).compile()
+    _rank.lower(joint, target, mask, search).compile()
+
+
 _sample_z = jax.jit(sample_z, static_argnums=(1, 2))
 
 
@@ -256,13 +283,14 @@ def _score(
 ) -> Candidates:
     """The losses of the answers, and the answers in their order."""
     count = z.shape[0] * z.shape[1]
-    joint = jnp.concatenate(blocks)[:count].reshape(*z.shape[:2], *blocks[0].shape[1:])
-
-    def one(joint: Array, target: Array) -> tuple[Array, Array]:
-        contextual = _contextual(joint, target, mask, search)
-        return contextual, _perceptual(variables, joint, models, search)
-
-    losses = jax.vmap(jax.vmap(one, (0, None)))(joint, target)
-    found = Candidates(z, joint, *losses)
-    order = jnp.argsort(found.contextual, axis=1)
+    joint = jnp.concatenate(blocks)[:count]
+    judge = models.disc.clone(conv_fn=plain_conv)  # once: compiles at once
+    logits = judge.apply(variables.disc, joint, train=False)
+    perceptual = perceptual_loss(logits, search.perceptual_form)
+    joint = joint.reshape(*z.shape[:2], *joint.shape[1:])
+    contextual = jax.vmap(lambda joint: _contextual(joint, target, mask, search), 1, 1)(
+        joint
+    )
+    found = Candidates(z, joint, contextual, perceptual.reshape(z.shape[:2]))
+    order = jnp.argsort(contextual, axis=1)
     return jax.tree.map(jax.vmap(lambda x, i: x[i]), found, Candidates(*[order] * 4))

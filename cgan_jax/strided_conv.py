@@ -54,7 +54,11 @@ def _padding(k: int) -> tuple[int, int]:
 # ---------------------------------------------------------------- plain forms
 
 
-def _plain_conv(x: Wide, w: Kernel) -> Narrow:
+def plain_conv(x: Wide, w: Kernel) -> Narrow:
+    """`conv` as XLA's own convolution, on every platform: it compiles at once.
+
+    On CPUs its gradients are slow. Arguments and result as in `conv`.
+    """
     return lax.conv_general_dilated(
         x,
         w,
@@ -64,15 +68,17 @@ def _plain_conv(x: Wide, w: Kernel) -> Narrow:
     )
 
 
-def _plain_conv_transpose(y: Narrow, w: Kernel) -> Wide:
+def plain_conv_transpose(y: Narrow, w: Kernel) -> Wide:
+    """`conv_transpose` as XLA's own convolution: slow on CPUs."""
     n, h, width, _ = y.shape
     x = jax.ShapeDtypeStruct((n, 2 * h, 2 * width, w.shape[2]), y.dtype)
-    return jax.linear_transpose(lambda x: _plain_conv(x, w), x)(y)[0]
+    return jax.linear_transpose(lambda x: plain_conv(x, w), x)(y)[0]
 
 
-def _plain_weight_gradient(x: Wide, y: Narrow, k: int) -> Kernel:
+def plain_weight_gradient(x: Wide, y: Narrow, k: int) -> Kernel:
+    """`weight_gradient` as XLA's own convolution: slow on CPUs."""
     w = jax.ShapeDtypeStruct((k, k, x.shape[3], y.shape[3]), x.dtype)
-    return jax.linear_transpose(lambda w: _plain_conv(x, w), w)(y)[0]
+    return jax.linear_transpose(lambda w: plain_conv(x, w), w)(y)[0]
 
 
 # ------------------------------------------------------------------ CPU forms
@@ -291,13 +297,13 @@ def _by_platform(
     return op
 
 
-_conv = _by_platform(_plain_conv, _cpu_conv, batched=1)
-_conv_transpose = _by_platform(_plain_conv_transpose, _cpu_conv_transpose, batched=1)
+_conv = _by_platform(plain_conv, _cpu_conv, batched=1)
+_conv_transpose = _by_platform(plain_conv_transpose, _cpu_conv_transpose, batched=1)
 
 
 @functools.cache
 def _weight_gradient_of_size(k: int) -> Callable[..., Array]:
-    plain = functools.partial(_plain_weight_gradient, k=k)
+    plain = functools.partial(plain_weight_gradient, k=k)
     cpu = functools.partial(_cpu_weight_gradient, k=k)
     return _by_platform(plain, cpu, batched=2)
 
