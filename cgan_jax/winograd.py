@@ -37,8 +37,13 @@ PRODUCTS = 49
 _FINITE, _INFINITY = (0, 1, 2), (3,)  # the points 0, 1, -1 and infinity
 _POINTS = _FINITE + _INFINITY
 # Pairs of points (of the rows, of the columns) with equal channels: one batched product
-# each. The more there are, the longer XLA compiles.
-_GROUPS = tuple(itertools.product((_FINITE, _INFINITY), (_FINITE, _INFINITY)))
+# each. Of three pairs at most, since XLA does not fuse the stacking of more.
+_GROUPS = (
+    *(((point,), _FINITE) for point in _FINITE),
+    (_FINITE, _INFINITY),
+    (_INFINITY, _FINITE),
+    (_INFINITY, _INFINITY),
+)
 # The two inputs whose sum or difference is the data of each point.
 _DATA = ((0, 2, -1), (1, 2, 1), (2, 1, -1), (3, 1, -1))
 # The kernel at each point from three taps.
@@ -134,7 +139,7 @@ def _stack_groups(block: Callable[[int, int], Array]) -> Blocks:
 
 def _parities(taps: Taps, points: tuple[int, ...]) -> list[int]:
     """The parities that have products at these points."""
-    return [i for i in range(2) if points == _FINITE or taps[i][2] is not None]
+    return [i for i in range(2) if points != _INFINITY or taps[i][2] is not None]
 
 
 def _counts(taps: Taps, group: Group) -> tuple[int, int]:
