@@ -49,7 +49,7 @@ def completion_row(
       scale: whole number by which the model's pixels are enlarged.
     """
     side = scale * sketch.shape[0]
-    pictures = [_grey(drawing), _grey(sketch), *joint]
+    pictures = [grey_picture(drawing), grey_picture(sketch), *joint]
     return [_resize(picture, side) for picture in pictures]
 
 
@@ -57,6 +57,13 @@ def completion_sheet(rows: Sequence[Sequence[Picture]]) -> Picture:
     """Rows of `completion_row` below a line that says what the columns are."""
     captions = ["drawing", "model's input"]
     captions += [f"candidate {k + 1}" for k in range(len(rows[0]) - len(captions))]
+    return captioned_grid(rows, captions)
+
+
+def captioned_grid(
+    rows: Sequence[Sequence[Picture]], captions: Sequence[str]
+) -> Picture:
+    """`grid` below a line with a caption for each column of the first row."""
     pictures = grid(rows)
     head = Image.new("RGB", (pictures.shape[1], _CAPTION), "white")
     draw = ImageDraw.Draw(head)
@@ -74,7 +81,8 @@ def save(picture: Picture, path: Path) -> None:
     temporary.replace(path)
 
 
-def _grey(image: Float[np.ndarray, "h w"]) -> Picture:
+def grey_picture(image: Float[np.ndarray, "h w"]) -> Picture:
+    """Grey in [0, 1] as a picture; what is outside is clipped."""
     levels = np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
     return np.repeat(levels[..., None], 3, axis=-1)
 

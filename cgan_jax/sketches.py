@@ -1,7 +1,12 @@
-"""Sketches from photographs: extended difference of Gaussians, and area averaging.
+"""Sketches from photographs in several styles, and area averaging.
 
-Winnemoeller, Kyprianidis, Olsen, "XDoG: An eXtended difference-of-Gaussians
-compendium including advanced image stylization", Computers & Graphics 36(6), 2012.
+`xdog` and `xdog_solid`: Winnemoeller, Kyprianidis, Olsen, "XDoG: An eXtended
+difference-of-Gaussians compendium including advanced image stylization", Computers &
+Graphics 36(6), 2012. `fdog`: Kang, Lee, Chui, "Coherent line drawing", NPAR 2007.
+`photocopy`: the filter of this name in GIMP, by Spencer Kimball.
+
+Lengths are in pixels of a picture 128 pixels high and grow with the picture, so that
+the width of the lines, in parts of its height, does not depend on resolution.
 """
 
 from collections.abc import Callable
@@ -11,9 +16,20 @@ from jaxtyping import Float
 from PIL import Image
 from scipy import ndimage
 
+from cgan_jax.edge_flow import difference_across, edge_flow, smooth_along
 from cgan_jax.images import luma
 
-__all__ = ["area_resize", "luma", "sketch_fn", "xdog", "xdog_solid"]
+__all__ = [
+    "area_resize",
+    "fdog",
+    "luma",
+    "photocopy",
+    "picture_scale",
+    "sketch_fn",
+    "style_names",
+    "xdog",
+    "xdog_solid",
+]
 
 SketchFn = Callable[[np.ndarray], np.ndarray]
 
@@ -46,7 +62,7 @@ def xdog(
     Returns:
       The sketch in [0, 1]: 1 is paper, 0 is ink.
     """
-    narrow, wide = _two_blurs(grey, sigma, k)
+    narrow, wide = _blurs(grey, sigma, k * sigma)
     return _soft_threshold(narrow - tau * wide, epsilon, phi)
 
 
@@ -76,11 +92,91 @@ def xdog_solid(
     Returns:
       The sketch in [0, 1]: 1 is paper, 0 is ink.
     """
-    narrow, wide = _two_blurs(grey, sigma, k)
+    narrow, wide = _blurs(grey, sigma, k * sigma)
     return _soft_threshold((1 + p) * narrow - p * wide, epsilon, phi)
 
 
-_STYLES: dict[str, SketchFn] = {"xdog": xdog, "xdog_solid": xdog_solid}
+def fdog(
+    grey: Float[np.ndarray, "h w"],
+    *,
+    sigma: float = 1.0,
+    k: float = 1.6,
+    tau: float = 0.99,
+    length: float = 3.0,
+    rho: float = 2.0,
+    epsilon: float = -0.004,
+    phi: float = 100.0,
+) -> Float[np.ndarray, "h w"]:
+    """Coherent lines: the difference of Gaussians across the edges, averaged along them.
+
+    Kang, Lee, Chui 2007, equations 6 to 9, without iterating; but the flow is that of
+    the smoothed structure tensor (see `edge_flow`), and the ramp is that of `xdog`.
+
+    Args:
+      grey: brightness in [0, 1].
+      sigma: width of the narrow Gaussian across the edges, in pixels of a picture 128
+        pixels high.
+      k: the wide one is k times as wide.
+      tau: weight of the wide one; below 1, flat areas stay paper.
+      length: width of the Gaussian along the edges, in such pixels.
+      rho: width of the Gaussian that smooths the structure tensor, in such pixels.
+      epsilon: difference from which on everything is paper.
+      phi: steepness of the ramp from paper to ink; larger is harder.
+
+    Returns:
+      The sketch in [0, 1]: 1 is paper, 0 is ink.
+    """
+    scale = picture_scale(grey)
+    # Samples are a pixel of 128 apart: what is finer is averaged first.
+    smooth = ndimage.gaussian_filter(grey.astype(np.float64), scale / 2)
+    flow = edge_flow(smooth, scale, rho * scale)
+    response = difference_across(
+        smooth, flow, sigma=sigma * scale, k=k, tau=tau, step=scale
+    )
+    response = smooth_along(response, flow, sigma=length * scale, step=scale)
+    return _soft_threshold(response, epsilon, phi).astype(grey.dtype)
+
+
+def photocopy(
+    grey: Float[np.ndarray, "h w"],
+    *,
+    sigma: float = 1.0,
+    radius: float = 8.0,
+    threshold: float = 0.95,
+    ramp: float = 2.0,
+) -> Float[np.ndarray, "h w"]:
+    """Soft grey tone: as dark as each place is darker than its surroundings.
+
+    r = G_sigma * I / G_radius * I, then 1 where r >= threshold, else
+    1 + tanh(ramp (r - threshold)). GIMP's filter compares in the same way; its ramp is
+    straight, as steep as a share of black pixels asks for, and keeps the photo's tone.
+
+    Args:
+      grey: brightness I in [0, 1].
+      sigma: width of the blur that removes noise, in pixels of a picture 128 pixels high.
+      radius: width of the blur that gives the local mean, in such pixels.
+      threshold: part of the local mean from which on everything is paper.
+      ramp: steepness of the ramp from paper to ink; larger is harder.
+
+    Returns:
+      The sketch in [0, 1]: 1 is paper, 0 is ink.
+    """
+    detail, mean = _blurs(grey, sigma, radius)
+    # Noise is no drawing: an almost black surrounding counts as a twentieth of white.
+    return _soft_threshold(detail / np.maximum(mean, 0.05), threshold, ramp)
+
+
+_STYLES: dict[str, SketchFn] = {
+    "fdog": fdog,
+    "photocopy": photocopy,
+    "xdog": xdog,
+    "xdog_solid": xdog_solid,
+}
+
+
+def style_names() -> tuple[str, ...]:
+    """The names that `sketch_fn` knows, sorted."""
+    return tuple(sorted(_STYLES))
 
 
 def sketch_fn(style: str) -> SketchFn:
@@ -90,9 +186,14 @@ def sketch_fn(style: str) -> SketchFn:
       ValueError: no style has this name; the message lists those there are.
     """
     if style not in _STYLES:
-        known = ", ".join(sorted(_STYLES))
+        known = ", ".join(style_names())
         raise ValueError(f"unknown sketch style {style!r}: choose one of {known}")
     return _STYLES[style]
+
+
+def picture_scale(image: Float[np.ndarray, "h w"]) -> float:
+    """How many of its pixels make one of a picture 128 pixels high."""
+    return image.shape[0] / _REFERENCE_HEIGHT
 
 
 def area_resize(
@@ -118,13 +219,13 @@ def area_resize(
     )
 
 
-def _two_blurs(
-    grey: Float[np.ndarray, "h w"], sigma: float, k: float
+def _blurs(
+    grey: Float[np.ndarray, "h w"], narrow: float, wide: float
 ) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
-    """Blurs of widths sigma and k sigma; the picture is mirrored at its borders."""
-    pixels = sigma * grey.shape[0] / _REFERENCE_HEIGHT
-    return ndimage.gaussian_filter(grey, pixels), ndimage.gaussian_filter(
-        grey, k * pixels
+    """Gaussian means of two widths; the picture is mirrored at its borders."""
+    scale = picture_scale(grey)
+    return ndimage.gaussian_filter(grey, narrow * scale), ndimage.gaussian_filter(
+        grey, wide * scale
     )
 
 

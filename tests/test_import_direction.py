@@ -15,10 +15,10 @@ PACKAGE = Path(cgan_jax.__file__).parent
 # A module imports only what stands on an earlier line.
 ORDER = [
     {"configs", "winograd", "runtime"},
-    {"images", "strided_conv", "metric_writer", "parallel"},
+    {"images", "edge_flow", "strided_conv", "metric_writer", "parallel"},
     {"sketches", "sources", "losses", "models", "sheets"},
-    {"dataset", "drawings", "model_files", "train_state"},
-    {"input_pipeline", "train_step", "checkpoints", "sample"},
+    {"dataset", "drawings", "simplify", "model_files", "train_state"},
+    {"input_pipeline", "train_step", "checkpoints", "sample", "sketch_files"},
     {"projection", "publish"},
     {"train"},
     {"complete"},
@@ -83,7 +83,9 @@ def test_the_mathematics_knows_no_flags_files_or_checkpoints(name):
     assert tops.isdisjoint({"absl", "orbax", "grain", "PIL", "ml_collections"})
 
 
-@pytest.mark.parametrize("name", ["sources", "sketches", "drawings", "dataset"])
+@pytest.mark.parametrize(
+    "name", ["sources", "sketches", "simplify", "sketch_files", "drawings", "dataset"]
+)
 def test_the_preparation_of_data_needs_no_jax(name):
     tops = {n.split(".")[0] for n in needed(name)}
     assert "numpy" in tops
