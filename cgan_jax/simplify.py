@@ -91,12 +91,14 @@ def remove_stubs(
 ) -> Bool[np.ndarray, "h w"]:
     """Without the branches of fewer pixels than `length` that end in nothing.
 
+    The pixel that met the line may stay; `thin` takes it.
+
     Args:
       centre: lines one pixel wide.
       length: in pixels of this picture.
     """
     count = np.where(centre, _neighbours(centre).sum(axis=0), 0)
-    knots = ndimage.binary_dilation(count > 2, _EIGHT) & centre
+    knots = count > 2
     branches, total = ndimage.label(centre & ~knots, _EIGHT)
     size = np.bincount(branches.ravel(), minlength=total + 1)
     open_end = np.zeros(total + 1, bool)
