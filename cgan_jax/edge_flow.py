@@ -48,7 +48,7 @@ def difference_across(
 ) -> Float[np.ndarray, "h w"]:
     """Difference of Gaussians on the straight line through each pixel across the flow.
 
-    Kang, Lee, Chui 2007, equation 6: narrow minus tau times k times as wide.
+    Kang, Lee, Chui 2007, section 3.1: narrow minus tau times k times as wide.
 
     Args:
       grey: brightness.
@@ -77,7 +77,7 @@ def smooth_along(
 ) -> Float[np.ndarray, "h w"]:
     """Gaussian mean along the stream line through each pixel, both ways.
 
-    Kang, Lee, Chui 2007, equation 9, by Euler's method. Of t and -t each step takes
+    Kang, Lee, Chui 2007, section 3.1, by Euler's method. Of t and -t each step takes
     the one that goes on: for the direction d so far and a flow z, |z| d + z conj(d)
     points along the tangent and never back. Nothing moves where there is no flow.
 

@@ -119,7 +119,7 @@ def fdog(
 ) -> Float[np.ndarray, "h w"]:
     """Coherent lines: the difference of Gaussians across the edges, averaged along them.
 
-    Kang, Lee, Chui 2007, equations 6 to 9, without iterating; but the flow is that of
+    Kang, Lee, Chui 2007, section 3.1, without iterating (3.2); but the flow is that of
     the smoothed structure tensor (see `edge_flow`), and the ramp is that of `xdog`.
 
     Args:
