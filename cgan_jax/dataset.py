@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from cgan_jax.images import luma
 from cgan_jax.sketches import area_resize, sketch_fn
-from cgan_jax.sources import BrokenPictureError, Source, open_source, read_photo
+from cgan_jax.sources import BrokenPictureError, Source, open_source
 
 # Part of each cache's name: raise it whenever the same source would give other pixels.
 _FORMAT = 1
@@ -115,9 +115,13 @@ def _style_recipe(style: str) -> dict[str, Any]:
 def _source_summary(source: Source) -> dict[str, Any]:
     """The same for the same pictures under the same names, in a folder or an archive."""
     digest = hashlib.sha256()
-    for name in source.names:
-        digest.update(repr((name, *source.checksum(name))).encode())
-    return {"num_pictures": len(source.names), "fingerprint": digest.hexdigest()}
+    for name in _names(source):
+        digest.update(repr((name, source.checksum(name))).encode())
+    return {"num_pictures": len(source.pictures), "fingerprint": digest.hexdigest()}
+
+
+def _names(source: Source) -> _Names:
+    return tuple(picture.name for picture in source.pictures)
 
 
 def _build(
@@ -133,7 +137,7 @@ def _build(
         broken = _write_pairs(
             source, unfinished, wanted["size"], wanted["style"], max_broken
         )
-        names = [name for name in source.names if name not in broken]
+        names = [name for name in _names(source) if name not in broken]
         manifest = wanted | {"num_pairs": len(names), "broken": broken}
         for file, content in (("names.json", names), ("manifest.json", manifest)):
             (unfinished / file).write_text(
@@ -152,7 +156,7 @@ def _write_pairs(
     source: Source, folder: Path, size: int, style: str, max_broken: float
 ) -> dict[str, str]:
     """Writes sketches.npy and photos.npy; returns what is wrong with which broken picture."""
-    total = len(source.names)
+    total = len(source.pictures)
     sketches = _create(folder / "sketches.npy", (total, size, size))
     photos = _create(folder / "photos.npy", (total, size, size, 3))
     broken: dict[str, str] = {}
@@ -173,10 +177,10 @@ def _write_pairs(
 
 
 def _check_broken(source: Source, broken: dict[str, str], max_broken: float) -> None:
-    total = len(source.names)
+    total = len(source.pictures)
     if len(broken) > max_broken * total or len(broken) == total:
         raise ValueError(
-            f"{len(broken)} of {total} pictures in {source.path} are broken, more than the "
+            f"{len(broken)} of {total} pictures in {source.spec} are broken, more than the "
             f"allowed part of {max_broken:g}: repair or remove them, or raise max_broken. "
             f"The first: {next(iter(broken.values()))}"
         )
@@ -200,11 +204,11 @@ def _all_pairs(
     source: Source, size: int, style: str
 ) -> Iterator[tuple[str, _Pair | str]]:
     """Each name, in order, with its pair, or with what is wrong with the picture."""
-    names = source.names
+    names = _names(source)
     chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
     workers = min(os.cpu_count() or 1, len(chunks))
     if workers > 1:
-        work = functools.partial(_work_in_process, source.path, size, style)
+        work = functools.partial(_work_in_process, source.spec, size, style)
         results = _in_processes(work, chunks, workers)
     else:
         results = (_chunk_of_pairs(source, size, style, chunk) for chunk in chunks)
@@ -232,15 +236,15 @@ def _in_processes(
 
 
 def _work_in_process(
-    path: Path, size: int, style: str, names: _Names
+    spec: str, size: int, style: str, names: _Names
 ) -> list[_Pair | str]:
-    return _chunk_of_pairs(_reopen(path), size, style, names)
+    return _chunk_of_pairs(_reopen(spec), size, style, names)
 
 
 @functools.lru_cache(maxsize=1)
-def _reopen(path: Path) -> Source:
+def _reopen(spec: str) -> Source:
     """One open archive for each worker process: reading its directory takes long."""
-    return open_source(path)
+    return open_source(spec)
 
 
 def _chunk_of_pairs(
@@ -251,7 +255,7 @@ def _chunk_of_pairs(
 
 def _pair_or_reason(source: Source, name: str, size: int, style: str) -> _Pair | str:
     try:
-        photo = read_photo(source, name)
+        photo = source.read(name).photo
     except BrokenPictureError as error:
         return str(error)
     return pair_from_photo(photo, size, style)

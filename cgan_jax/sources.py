@@ -1,145 +1,100 @@
-"""Photographs where they lie: in a folder or in a ZIP archive."""
+"""Photographs where they lie: folders, archives, official layouts, tfds data sets."""
 
-import dataclasses
-import functools
-import io
-import struct
-import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from cgan_jax.archives import open_archive
+from cgan_jax.decoding import BrokenPictureError, centre_square
+from cgan_jax.official import FRAMES, READERS
+from cgan_jax.pictures import (
+    SPLITS,
+    Example,
+    Photos,
+    Picture,
+    Source,
+    split_by_folders,
+)
+from cgan_jax.ready_pairs import open_pairs
+from cgan_jax.tfds_photos import open_tfds
+
+__all__ = [
+    "FRAMES",
+    "SPLITS",
+    "BrokenPictureError",
+    "Example",
+    "Picture",
+    "Source",
+    "open_source",
+]
 
 _SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
-_WANTED = f"give a folder or a ZIP archive of photographs ({', '.join(_SUFFIXES)})"
-# Pillow has no exception of its own for damaged files: its decoders raise any of these.
-_DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    Image.DecompressionBombError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    RuntimeError,  # among them: the archive is encrypted
+_WANTED = (
+    f"give a folder or a ZIP archive of photographs ({', '.join(_SUFFIXES)}),"
+    " celeba:DIR, cub:DIR, cars:DIR or tfds:NAME"
 )
 
 
-class BrokenPictureError(ValueError):
-    """A picture that cannot be decoded; the message names it and says why."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Photographs in one folder or one ZIP archive.
-
-    Attributes:
-      path: the folder or the archive.
-      names: the pictures' names in it, sorted, with `/` between folders.
-    """
-
-    path: Path
-    names: tuple[str, ...] = dataclasses.field(repr=False)
-
-    def read_bytes(self, name: str) -> bytes:
-        """The file as it is stored."""
-        if self._archive is None:
-            return (self.path / name).read_bytes()
-        return self._archive.read(name)
-
-    def checksum(self, name: str) -> tuple[int, int]:
-        """The file's length in bytes and its CRC-32; an archive has both in its directory."""
-        if self._archive is None:
-            content = self.read_bytes(name)
-            return len(content), zlib.crc32(content)
-        info = self._archive.getinfo(name)
-        return info.file_size, info.CRC
-
-    @functools.cached_property
-    def _archive(self) -> zipfile.ZipFile | None:
-        return None if self.path.is_dir() else zipfile.ZipFile(self.path)
-
-
-def open_source(path: str | Path) -> Source:
-    """The photographs in a folder, its subfolders included, or in a ZIP archive.
-
-    Hidden files and folders and those that macOS adds to archives are left out.
-
-    Raises:
-      FileNotFoundError: nothing lies at this path.
-      ValueError: it is neither a folder nor a ZIP archive, or holds no picture.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: {_WANTED}")
-    if path.is_dir():
-        files = (file.relative_to(path) for file in path.rglob("*") if file.is_file())
-        names = [file.as_posix() for file in files]
-    elif zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    else:
-        raise ValueError(f"{path} is neither a folder nor a ZIP archive: {_WANTED}")
-    pictures = tuple(sorted({name for name in names if _is_picture(name)}))
-    if not pictures:
-        raise ValueError(f"{path} holds no picture: {_WANTED}")
-    return Source(path, pictures)
-
-
-def read_photo(source: Source, name: str) -> UInt8[np.ndarray, "s s 3"]:
-    """The picture as RGB, turned as its EXIF orientation says, cut to its centre square.
-
-    Transparent pictures are laid over white; the resolution is left as it is.
+def open_source(spec: str | Path, *, frame: str = "wide") -> Source:
+    """The pictures that `spec` names.
 
     Args:
-      source: where the picture lies.
-      name: one of `source.names`.
-
-    Returns:
-      Values 0 to 255; the side s is the picture's shorter side.
+      spec: the path of a folder or archive of photographs or of ready pairs of sketch
+        and photograph; or `celeba:DIR`, `cub:DIR` (or its tgz), `cars:DIR` for the
+        official layouts in `cgan_jax.official`; or `tfds:NAME`.
+      frame: of faces, `wide` shows hair and chin, `tight` the face alone; of birds and
+        cars, `wide` leaves a margin around the box. Other pictures are cut to their
+        centre square, which is `wide`.
 
     Raises:
-      BrokenPictureError: the file cannot be decoded.
+      FileNotFoundError: it, or a part of it, is missing.
+      ValueError: it is not usable, or does not have this frame.
     """
+    kind, colon, rest = str(spec).partition(":")
+    if frame not in FRAMES:
+        raise ValueError(f"frame is {frame!r}: give one of {', '.join(FRAMES)}")
+    if colon and not rest and kind in {*READERS, "tfds"}:
+        raise ValueError(f"--source={spec} says nothing after the colon: {_WANTED}")
+    if kind in READERS and colon:
+        return _open_official(str(spec), kind, Path(rest).expanduser(), frame)
+    if frame != "wide":
+        raise ValueError(
+            f"--source={spec} has no frame {frame!r}: where its faces or objects lie is"
+            " not known, and pictures are cut to their centre square; leave --frame out"
+        )
+    if kind == "tfds" and colon:
+        return open_tfds(str(spec), rest)
+    return _open_path(str(spec), Path(spec).expanduser())
+
+
+def _open_official(spec: str, kind: str, root: Path, frame: str) -> Source:
+    if not root.exists():
+        raise FileNotFoundError(
+            f"{root} does not exist: --source={kind}:DIR names the folder of the"
+            " download, see docs/data.md"
+        )
+    return READERS[kind](spec, root, frame)
+
+
+def _open_path(spec: str, path: Path) -> Source:
+    """Ready pairs or photographs in a folder or an archive."""
     try:
-        with Image.open(io.BytesIO(source.read_bytes(name))) as image:
-            photo = _to_rgb(ImageOps.exif_transpose(image))
-    except _DECODER_ERRORS as error:
-        # Pillow's own words for this one hold an address in memory.
-        unknown = isinstance(error, UnidentifiedImageError)
-        reason = "its content is no picture" if unknown else error
-        raise BrokenPictureError(
-            f"{name} in {source.path} is broken: {reason}"
-        ) from error
-    return centre_square(np.asarray(photo))
-
-
-def centre_square(photo: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "s s 3"]:
-    """The largest square in the middle; s is the shorter of h and w."""
-    height, width = photo.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return photo[top : top + side, left : left + side]
-
-
-def _is_picture(name: str) -> bool:
-    path = PurePosixPath(name)
-    # An archive lists folders too, with a slash at the end.
-    hidden = name.endswith("/") or any(
-        part.startswith(".") or part == "__MACOSX" for part in path.parts
+        archive = open_archive(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"{error}: {_WANTED}") from error
+    names = tuple(
+        name
+        for name in archive.names
+        if PurePosixPath(name).suffix.lower() in _SUFFIXES
     )
-    return path.suffix.lower() in _SUFFIXES and not hidden
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode to RGB; Pillow alone would clip 16-bit grey and drop transparency."""
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+    if not names:
+        raise ValueError(f"{path} holds no picture: {_WANTED}")
+    pairs = open_pairs(spec, archive, names)
+    if pairs is not None:
+        return pairs
+    return Photos(
+        spec,
+        archive,
+        split_by_folders(names),
+        settings={},
+        square_fn=lambda name, width, height: centre_square(width, height),
+        upright=True,
+    )

@@ -15,9 +15,20 @@ PACKAGE = Path(cgan_jax.__file__).parent
 # A module imports only what stands on an earlier line.
 ORDER = [
     {"configs", "winograd", "runtime"},
-    {"images", "edge_flow", "strided_conv", "metric_writer", "parallel"},
-    {"sketches", "sources", "losses", "models", "sheets"},
-    {"dataset", "drawings", "simplify", "model_files", "train_state"},
+    {
+        "images",
+        "edge_flow",
+        "strided_conv",
+        "metric_writer",
+        "parallel",
+        "archives",
+        "decoding",
+    },
+    {"sketches", "losses", "models", "sheets", "pictures"},
+    {"drawings", "simplify", "ready_pairs", "tfds_photos", "model_files", "train_state"},
+    {"official"},
+    {"sources"},
+    {"dataset"},
     {"input_pipeline", "train_step", "checkpoints", "sample", "sketch_files"},
     {"projection", "publish"},
     {"train"},

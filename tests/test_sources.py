@@ -1,52 +1,29 @@
-"""Photographs from folders and archives, in every mode, and what is said of bad ones."""
-
-import io
-import zipfile
+"""Photographs from folders and archives, how they are split, and what is said of bad ones."""
 
 import numpy as np
 import pytest
-from PIL import Image
+from tiny_archives import colours, encode, write_folder, write_zip
 
-from cgan_jax.sources import BrokenPictureError, centre_square, open_source, read_photo
-
-
-def _colours(height: int = 6, width: int = 6, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+from cgan_jax.pictures import hash_split
+from cgan_jax.sources import BrokenPictureError, Source, open_source
 
 
-def _encode(image: Image.Image, kind: str = "PNG", **options) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+def _names(source: Source) -> list[str]:
+    return [picture.name for picture in source.pictures]
 
 
-def _write(folder, files: dict[str, bytes]):
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return folder
-
-
-def _zip(path, files: dict[str, bytes]):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def _photo_of(tmp_path, image: Image.Image, kind: str = "PNG", **options) -> np.ndarray:
-    """The image written to a folder and read back."""
-    name = f"picture.{kind.lower()}"
-    folder = _write(tmp_path / "one", {name: _encode(image, kind, **options)})
-    return read_photo(open_source(folder), name)
+def _splits(folder, names: list[str]) -> dict[str, str]:
+    """The split of each of these pictures, if a folder holds no others."""
+    write_folder(folder, dict.fromkeys(names, encode(colours())))
+    return {picture.name: picture.split for picture in open_source(folder).pictures}
 
 
 @pytest.fixture
 def files() -> dict[str, bytes]:
     """Four pictures in nested folders, with the junk that surrounds them in practice."""
     pictures = {
-        name: _encode(Image.fromarray(_colours(seed=seed)))
-        for seed, name in enumerate(["b.png", "a/z.PNG", "a/b/c.png", "a.png"])
+        name: encode(colours(seed=seed))
+        for seed, name in enumerate(["b.png", "a/z.PNG", "a/b/ç 1.png", "a.png"])
     }
     junk = {
         "__MACOSX/a/._z.PNG": b"junk",
@@ -58,127 +35,118 @@ def files() -> dict[str, bytes]:
 
 
 def test_folder_and_archive_give_the_same(tmp_path, files):
-    folder = open_source(_write(tmp_path / "folder", files))
-    archive = open_source(str(_zip(tmp_path / "archive.zip", files)))
-    assert folder.names == archive.names == ("a.png", "a/b/c.png", "a/z.PNG", "b.png")
-    for seed, name in enumerate(["b.png", "a/z.PNG", "a/b/c.png", "a.png"]):
-        np.testing.assert_array_equal(read_photo(folder, name), _colours(seed=seed))
-        np.testing.assert_array_equal(read_photo(archive, name), _colours(seed=seed))
+    folder = open_source(write_folder(tmp_path / "folder", files))
+    archive = open_source(str(write_zip(tmp_path / "archive.zip", files)))
+    assert _names(folder) == ["a.png", "a/b/ç 1.png", "a/z.PNG", "b.png"]
+    assert folder.pictures == archive.pictures
+    for seed, name in enumerate(["b.png", "a/z.PNG", "a/b/ç 1.png", "a.png"]):
+        for source in (folder, archive):
+            example = source.read(name)
+            np.testing.assert_array_equal(example.photo, colours(seed=seed))
+            assert example.sketch is None
         assert folder.checksum(name) == archive.checksum(name)
 
 
-def test_folders_in_an_archive_are_not_pictures(tmp_path):
-    picture = _encode(Image.fromarray(_colours()))
-    path = _zip(
-        tmp_path / "archive.zip", {"album.png/": b"", "album.png/a.png": picture}
-    )
-    assert open_source(path).names == ("album.png/a.png",)
+def test_a_source_says_what_it_is(tmp_path, files):
+    path = write_folder(tmp_path / "folder", files)
+    source = open_source(path)
+    assert isinstance(source, Source)
+    assert (source.spec, source.settings, source.has_sketches) == (str(path), {}, False)
+    assert {picture.identity for picture in source.pictures} == {""}
+
+
+def test_checksums_follow_the_content(tmp_path):
+    write_folder(tmp_path, {"a.png": encode(colours()), "b.png": encode(colours())})
+    source = open_source(tmp_path)
+    before = source.checksum("a.png")
+    assert before == source.checksum("b.png")
+    write_folder(tmp_path, {"a.png": encode(colours(seed=1))})
+    assert source.checksum("a.png") != before
 
 
 def test_the_centre_square_is_cut_out(tmp_path):
-    wide, high = _colours(4, 9), _colours(8, 5)
-    np.testing.assert_array_equal(
-        _photo_of(tmp_path, Image.fromarray(wide)), wide[:, 2:6]
+    wide, high = colours(4, 9), colours(8, 5)
+    source = open_source(
+        write_folder(tmp_path, {"wide.png": encode(wide), "high.png": encode(high)})
     )
-    np.testing.assert_array_equal(_photo_of(tmp_path, Image.fromarray(high)), high[1:6])
-    np.testing.assert_array_equal(centre_square(wide[:, :4]), wide[:, :4])
+    np.testing.assert_array_equal(source.read("wide.png").photo, wide[:, 2:6])
+    np.testing.assert_array_equal(source.read("high.png").photo, high[1:6])
 
 
-@pytest.mark.parametrize("bits", [8, 16])
-def test_grey(tmp_path, bits):
-    grey = np.arange(36, dtype=np.uint8).reshape(6, 6) * 7
-    stored = grey if bits == 8 else grey.astype(np.uint16) * 257
-    photo = _photo_of(tmp_path, Image.fromarray(stored))
-    np.testing.assert_array_equal(photo, np.repeat(grey[:, :, None], 3, axis=2))
+def test_folders_decide_the_split(tmp_path):
+    names = ["faces/train/a.png", "val/a.png", "valid/b.png", "Validation/c.png"]
+    assert _splits(tmp_path, [*names, "test/x/a.png"]) == {
+        "Validation/c.png": "validation",
+        "faces/train/a.png": "train",
+        "test/x/a.png": "test",
+        "val/a.png": "validation",
+        "valid/b.png": "validation",
+    }
 
 
-def test_palette_and_black_and_white(tmp_path):
-    palette = Image.new("P", (4, 4), 1)
-    palette.putpalette([0, 0, 0, 200, 100, 50])
-    assert (_photo_of(tmp_path, palette) == (200, 100, 50)).all()
-    assert (_photo_of(tmp_path, Image.new("1", (4, 4), 1)) == 255).all()
+def test_a_picture_outside_of_the_split_folders_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"b/test\.png lies in none of the folders"):
+        _splits(tmp_path, ["train/a.png", "b/test.png", "test/a.png"])
 
 
-def test_cmyk(tmp_path):
-    magenta = Image.new("CMYK", (8, 8), (0, 255, 0, 0))
-    photo = _photo_of(tmp_path, magenta, "JPEG", quality=95).astype(int)
-    assert np.abs(photo - (255, 0, 255)).max() <= 4
+def test_without_split_folders_a_stated_hash_decides(tmp_path):
+    """u is the SHA-256 of the name: 0.414, 0.034 and 0.059."""
+    splits = _splits(tmp_path, ["tests/a.png", "6.png", "0.png"])
+    assert splits == {"tests/a.png": "train", "6.png": "validation", "0.png": "test"}
 
 
-def test_transparency_shows_white(tmp_path):
-    image = np.zeros((2, 2, 4), np.uint8)
-    image[0, 0] = 200, 100, 50, 255
-    image[0, 1] = 200, 100, 50, 0
-    image[1, 0] = 0, 0, 0, 51  # a fifth of black
-    photo = _photo_of(tmp_path, Image.fromarray(image))
-    expected = [[(200, 100, 50), (255, 255, 255)], [(204, 204, 204), (255, 255, 255)]]
-    np.testing.assert_array_equal(photo, expected)
-
-
-@pytest.mark.parametrize("transparency", [1, b"\xff\x00"])
-def test_transparent_palette_shows_white(tmp_path, transparency):
-    palette = Image.new("P", (4, 4), 1)
-    palette.putpalette([0, 0, 0, 200, 100, 50])
-    assert (_photo_of(tmp_path, palette, transparency=transparency) == 255).all()
-
-
-@pytest.mark.parametrize(
-    ("orientation", "turn"),
-    [
-        (2, lambda photo: photo[:, ::-1]),
-        (3, lambda photo: np.rot90(photo, 2)),
-        (6, lambda photo: np.rot90(photo, -1)),
-        (8, lambda photo: np.rot90(photo)),
-    ],
-)
-def test_exif_orientation_is_honoured(tmp_path, orientation, turn):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    photo = _photo_of(tmp_path, Image.fromarray(_colours()), exif=exif)
-    np.testing.assert_array_equal(photo, turn(_colours()))
-
-
-@pytest.mark.parametrize(
-    ("kind", "options"), [("JPEG", {"quality": 95}), ("WEBP", {"lossless": True})]
-)
-def test_other_formats(tmp_path, kind, options):
-    flat = Image.new("RGB", (16, 16), (200, 100, 50))
-    photo = _photo_of(tmp_path, flat, kind, **options).astype(int)
-    assert np.abs(photo - (200, 100, 50)).max() <= 3
+def test_the_hash_holds_out_five_percent_each():
+    splits = [hash_split(f"{i:06d}.jpg") for i in range(20_000)]
+    # Five standard deviations are 0.8 %.
+    for split, share in (("train", 0.9), ("validation", 0.05), ("test", 0.05)):
+        assert abs(splits.count(split) / len(splits) - share) < 0.008
+    # The validation pictures are the same if no test pictures are wanted.
+    alone = [hash_split(f"{i:06d}.jpg", ["validation"]) for i in range(20_000)]
+    assert [s == "validation" for s in alone] == [s == "validation" for s in splits]
+    assert "test" not in alone
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", "truncated"])
 @pytest.mark.parametrize("archived", [False, True])
 def test_a_broken_picture_is_named(tmp_path, content, archived):
     if content == "truncated":
-        content = _encode(Image.fromarray(_colours(64, 64)))[:2000]
-    files = {"sub/bad.png": content}
+        content = encode(colours(64, 64), "JPEG")[:2000]
+    files = {"sub/bad.jpg": content}
     path = (
-        _zip(tmp_path / "a.zip", files) if archived else _write(tmp_path / "f", files)
+        write_zip(tmp_path / "a.zip", files)
+        if archived
+        else write_folder(tmp_path / "f", files)
     )
-    with pytest.raises(BrokenPictureError, match=r"sub/bad\.png in .* is broken: ."):
-        read_photo(open_source(path), "sub/bad.png")
+    with pytest.raises(BrokenPictureError, match=r"sub/bad\.jpg in .* is broken: ."):
+        open_source(path).read("sub/bad.jpg")
 
 
 def test_damage_inside_an_archive_is_found(tmp_path):
-    picture = _encode(Image.fromarray(_colours(16, 16)))
-    path = _zip(tmp_path / "a.zip", {"a.png": picture})
+    path = write_zip(tmp_path / "a.zip", {"a.png": encode(colours(16, 16))})
     content = bytearray(path.read_bytes())
     content[200] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(BrokenPictureError, match="a.png.*CRC"):
-        read_photo(open_source(path), "a.png")
+        open_source(path).read("a.png")
 
 
-def test_a_missing_path_is_named(tmp_path):
+@pytest.mark.parametrize("spec", ["nowhere", "celebA:nowhere", "C:/photos"])
+def test_a_missing_path_is_named(tmp_path, spec, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        FileNotFoundError, match="nowhere does not exist: give a folder or a ZIP"
+        FileNotFoundError, match=f"{spec} does not exist: give a folder or a ZIP"
     ):
-        open_source(tmp_path / "nowhere")
+        open_source(spec)
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_folder(tmp_path / "photos", {"a.png": encode(colours())})
+    assert _names(open_source("~/photos")) == ["a.png"]
 
 
 def test_a_file_that_is_no_archive_is_named(tmp_path):
-    _write(tmp_path, {"a.png": _encode(Image.fromarray(_colours()))})
+    write_folder(tmp_path, {"a.png": encode(colours())})
     with pytest.raises(ValueError, match=r"a\.png is neither a folder nor a ZIP"):
         open_source(tmp_path / "a.png")
 
@@ -187,7 +155,23 @@ def test_a_file_that_is_no_archive_is_named(tmp_path):
 def test_no_pictures(tmp_path, archived):
     files = {"readme.txt": b"text", "__MACOSX/a.png": b"junk"}
     path = (
-        _zip(tmp_path / "a.zip", files) if archived else _write(tmp_path / "f", files)
+        write_zip(tmp_path / "a.zip", files)
+        if archived
+        else write_folder(tmp_path / "f", files)
     )
     with pytest.raises(ValueError, match=r"holds no picture: give .*\.jpg.*\.webp"):
         open_source(path)
+
+
+def test_only_known_frames(tmp_path, files):
+    folder = write_folder(tmp_path / "folder", files)
+    with pytest.raises(ValueError, match="has no frame 'tight'.*leave --frame out"):
+        open_source(folder, frame="tight")
+    with pytest.raises(ValueError, match="'narrow': give one of wide, tight"):
+        open_source(folder, frame="narrow")
+
+
+@pytest.mark.parametrize("kind", ["celeba", "cub", "cars", "tfds"])
+def test_a_kind_needs_a_place(kind):
+    with pytest.raises(ValueError, match=f"{kind}: says nothing after the colon"):
+        open_source(f"{kind}:")
