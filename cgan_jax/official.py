@@ -128,25 +128,37 @@ def open_cars(spec: str, root: Path, frame: str) -> Photos:
       ValueError: an annotation file is damaged, or names other pictures.
     """
     find = functools.partial(_find, root, spec, _CARS_ADDRESS)
-    if _first(root, "cars_annos.mat") or _first(root, "car_ims"):
-        annotations = find("cars_annos.mat", folder="devkit")
-        find("car_ims")
-        listed = [
-            _car(row, str(row["relative_im_path"]), test=bool(row["test"]))
-            for row in _annotations(annotations)
-        ]
-        return _boxed(spec, Folder(root), listed, frame, annotations)
-    annotations = find("cars_train_annos.mat", folder="devkit")
-    test_annotations = find(
+    has_annotations = _first(root, "cars_annos.mat", folder="devkit") is not None
+    older = _first(root, "car_ims") or (
+        has_annotations and not _first(root, "cars_train")
+    )
+    source, listed = _older_cars(find) if older else _newer_cars(find)
+    return _boxed(spec, Folder(root), listed, frame, source)
+
+
+def _older_cars(find: Callable[..., Path]) -> tuple[Path, list[_Listed]]:
+    """The annotations in one file, and the pictures in them."""
+    annotations = find("cars_annos.mat", folder="devkit")
+    find("car_ims")
+    return annotations, [
+        _car(row, str(row["relative_im_path"]), test=bool(row["test"]))
+        for row in _annotations(annotations)
+    ]
+
+
+def _newer_cars(find: Callable[..., Path]) -> tuple[Path, list[_Listed]]:
+    """The folder of the two annotation files, and the pictures in both."""
+    train = find("cars_train_annos.mat", folder="devkit")
+    test = find(
         "cars_test_annos_withlabels.mat", "cars_test_annos.mat", folder="devkit"
     )
     find("cars_train")
     find("cars_test")
-    train = _annotations(annotations)
-    test = _annotations(test_annotations)
-    listed = [_car(row, f"cars_train/{row['fname']}", test=False) for row in train]
-    listed += [_car(row, f"cars_test/{row['fname']}", test=True) for row in test]
-    return _boxed(spec, Folder(root), listed, frame, annotations.parent)
+    return train.parent, [
+        _car(row, f"{folder}/{row['fname']}", test=folder == "cars_test")
+        for folder, file in (("cars_train", train), ("cars_test", test))
+        for row in _annotations(file)
+    ]
 
 
 def _celeba_square(frame: str) -> Square:

@@ -403,6 +403,11 @@ def test_the_older_layout_of_cars(tmp_path):
     np.testing.assert_allclose(_corner(source.read(files[1]).photo), (30, 20), atol=3)
 
 
+def test_the_newer_layout_of_cars_beside_the_older_annotations(cars):
+    _write_mat(cars / "cars_annos.mat", [_car(1, 1, 2, 2, relative_im_path="x.jpg")])
+    assert len(open_source(f"cars:{cars}").pictures) == 3
+
+
 def test_a_single_car_is_a_list_too(cars):
     _write_mat(
         cars / "devkit" / "cars_train_annos.mat",
