@@ -1,182 +1,373 @@
-"""Pairs of sketch and photograph, computed once and kept without loss."""
+"""Sketch-photo pairs: a tfds data set, prepared once and read in any order.
+
+Neither half needs TensorFlow. tensorflow_datasets takes half a second to import and is
+imported where it is used.
+"""
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import inspect
+import io
 import json
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
 from jaxtyping import Float, UInt8
+from PIL import Image
 from tqdm import tqdm
 
 from cgan_jax.images import luma
 from cgan_jax.sketches import area_resize, sketch_fn
-from cgan_jax.sources import BrokenPictureError, Source, open_source
+from cgan_jax.sources import SPLITS, BrokenPictureError, Example, Source, open_source
 
-# Part of each cache's name: raise it whenever the same source would give other pixels.
-_FORMAT = 1
+GIVEN = "given"  # the style of ready pairs, which bring their own sketches
+_NAME = "sketch_photo_pairs"
+_MANIFEST, _INFO = "manifest.json", "dataset_info.json"
+# Raise it whenever the same source would give other pixels or other records.
+_FORMAT = 2
 _CHUNK = 64
 # A photograph is first reduced to this many times the wanted size: finer detail costs
 # time and is lost anyway, since the widths of the blurs grow with the picture.
 _OVERSAMPLING = 4
+_SECONDS_BETWEEN_LINES = 30
 
 _Names = tuple[str, ...]
-_Pair = tuple[np.ndarray, np.ndarray]
+
+
+class _Pngs(NamedTuple):
+    photo: bytes
+    sketches: dict[str, bytes]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pairs:
-    """Sketch-photo pairs, a random access source for grain.
+    """The pairs of one split, decoded when asked for: a random access source for grain.
 
     Attributes:
-      sketches: uint8 (n, s, s), 255 is paper and 0 ink.
-      photos: uint8 (n, s, s, 3), RGB.
-      names: the n pictures' names in their source.
-      manifest: what the pairs were made of, and how.
+      folder: the prepared data set.
+      split: `train`, `validation` or `test`.
+      styles: the sketch styles that are read, in this order.
+      manifest: what the data set was made of, and how.
     """
 
-    sketches: np.ndarray = dataclasses.field(repr=False)
-    photos: np.ndarray = dataclasses.field(repr=False)
-    names: tuple[str, ...] = dataclasses.field(repr=False)
-    manifest: dict[str, Any]
+    folder: Path
+    split: str
+    styles: _Names
+    manifest: dict[str, Any] = dataclasses.field(repr=False)
 
     def __len__(self) -> int:
-        return len(self.sketches)
+        return self.manifest["counts"][self.split]
 
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
-        """`{'sketch': uint8 (s, s), 'photo': uint8 (s, s, 3)}`."""
-        return {"sketch": np.array(self.sketches[i]), "photo": np.array(self.photos[i])}
+        """`{'sketches': uint8 (styles, s, s), 'photo': uint8 (s, s, 3)}`; 255 is paper.
+
+        Raises:
+          IndexError: i is not from 0 to the number of pairs, less one.
+          ValueError: the record is damaged.
+        """
+        record = self._record(i)
+        sketches = [_from_png(record["sketches"][style]) for style in self.styles]
+        return {"sketches": np.stack(sketches), "photo": _from_png(record["photo"])}
+
+    @functools.cached_property
+    def names(self) -> _Names:
+        """The pictures' names in their source, in order; reads all records."""
+        return tuple(self._record(i)["name"].decode() for i in range(len(self)))
+
+    @functools.cached_property
+    def identities(self) -> _Names:
+        """Who or what each picture shows, "" where unknown; reads all records."""
+        return tuple(self._record(i)["identity"].decode() for i in range(len(self)))
+
+    def _record(self, i: int) -> dict[str, Any]:
+        if not 0 <= i < len(self):
+            raise IndexError(f"no pair {i}: there are {len(self)}")
+        try:
+            return self._records[i]
+        except RuntimeError as error:  # of array_record, which keeps hashes
+            raise ValueError(
+                f"{self.folder} is damaged ({error}): delete it and prepare it again"
+            ) from error
+
+    @functools.cached_property
+    def _records(self) -> Any:  # a sequence: looking into it would read
+        import tensorflow_datasets as tfds
+
+        # Decoding by tfds would decode every style, and warn that there is no OpenCV.
+        encoded = tfds.decode.SkipDecoding()
+        sketches = dict.fromkeys(self.manifest["styles"], encoded)
+        return tfds.builder_from_directory(self.folder).as_data_source(
+            self.split, decoders={"photo": encoded, "sketches": sketches}
+        )
+
+
+def open_pairs(
+    folder: str | Path, split: str, styles: Sequence[str] | None = None
+) -> Pairs:
+    """The pairs of one split of a prepared data set.
+
+    Args:
+      folder: what `prepare_pairs` wrote.
+      split: `train`, `validation` or `test`.
+      styles: the sketch styles to read; all, by name, if not given.
+
+    Raises:
+      FileNotFoundError: the folder holds no prepared data set.
+      ValueError: it has no such split or style, is damaged, or of another format.
+    """
+    manifest = read_manifest(folder)
+    if split not in manifest["counts"]:
+        raise ValueError(
+            f"{folder} has no {split} pictures: it holds {manifest['counts']}"
+        )
+    wanted = tuple(manifest["styles"] if styles is None else styles)
+    if not wanted or not set(wanted) <= set(manifest["styles"]):
+        raise ValueError(
+            f"{folder} was prepared in the styles {', '.join(manifest['styles'])}, not in "
+            f"{', '.join(wanted) or 'none'}: choose among them, or prepare it again"
+        )
+    pairs = Pairs(Path(folder), split, wanted, manifest)
+    pairs[0]  # damage at the file's ends shows now
+    return pairs
 
 
 def prepare_pairs(
-    source_path: str | Path,
-    cache_dir: str | Path,
+    spec: str,
+    output: str | Path,
     *,
     size: int = 64,
-    style: str = "xdog",
+    styles: Sequence[str] = ("xdog",),
+    frame: str = "wide",
     max_broken: float = 0.01,
-) -> Pairs:
-    """The pairs of a source: read from the cache, or computed on all cores and kept there.
+) -> bool:
+    """Computes the pairs of a source on all cores and writes them as a tfds data set.
 
-    Each combination of pictures, size and style has a folder of its own in the cache.
-    It appears when it is complete; a run that is killed leaves at most a hidden
-    `.unfinished-*` folder, which may be deleted. Broken pictures are left out, logged
-    and named in the manifest.
+    `output` appears when it is complete and is what `tfds.builder_from_directory` reads;
+    a run that is killed leaves at most a hidden `.unfinished-*` folder beside it, which
+    may be deleted. The same pictures give the same bytes. Broken pictures are left out,
+    logged and named in the manifest.
 
     Args:
-      source_path: a folder or a ZIP archive of photographs.
-      cache_dir: where to keep the pairs; created if need be.
+      spec: the source of the pictures, see `cgan_jax.sources.open_source`.
+      output: the folder to write; its parents are created if need be.
       size: side s of sketches and photographs, in pixels.
-      style: name of a sketch style, see `cgan_jax.sketches.sketch_fn`.
+      styles: names of sketch styles, see `cgan_jax.sketches.sketch_fn`; `given` for
+        ready pairs.
+      frame: how the source cuts its pictures, see `open_source`.
       max_broken: the part of the pictures that may be broken, 0 to 1.
 
     Returns:
-      The pairs, mapped from the disk rather than read into memory.
+      Whether it was written; not if `output` held these very pairs already.
 
     Raises:
       FileNotFoundError: there is no such source.
       ValueError: the source, size or style is not usable, too many pictures are
-        broken, or somebody has changed the cache.
+        broken, or `output` holds something else.
     """
+    source = open_source(spec, frame=frame)
+    recipe = _recipe(source, styles, size)
+    output = Path(output)
+    if output.exists():
+        _check_same(output, recipe)
+        return False
+    _build(source, output, recipe, frame, max_broken)
+    return True
+
+
+def find_or_prepare(
+    spec: str,
+    cache_dir: str | Path,
+    *,
+    size: int,
+    styles: Sequence[str],
+    frame: str = "wide",
+    max_broken: float = 0.01,
+) -> Path:
+    """The prepared data set of a source, made in the cache if nobody made it before.
+
+    Args:
+      spec: a prepared data set, which is returned, or a source as for `prepare_pairs`.
+      cache_dir: holds a folder for each combination of pictures, size and styles.
+      size: side of sketches and photographs, in pixels.
+      styles: names of sketch styles.
+      frame: how the source cuts its pictures; a prepared data set has been cut.
+      max_broken: the part of the pictures that may be broken, 0 to 1.
+
+    Raises:
+      FileNotFoundError: there is no such source.
+      ValueError: as of `prepare_pairs`, or the prepared data set is of another size.
+    """
+    folder = Path(spec)
+    if (folder / _MANIFEST).is_file() and (folder / _INFO).is_file():
+        prepared = read_manifest(folder)["size"]
+        if prepared != size:
+            raise ValueError(
+                f"{spec} holds pictures of {prepared} pixels, but {size} are wanted: "
+                f"prepare it again with --size={size}"
+            )
+        return folder
+    source = open_source(spec, frame=frame)
+    recipe = _recipe(source, styles, size)
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    folder = Path(cache_dir) / f"{'-'.join(recipe['styles'])}_{size}_{digest[:16]}"
+    if folder.exists():
+        _check_same(folder, recipe)
+    else:
+        _build(source, folder, recipe, frame, max_broken)
+    return folder
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """What a prepared data set was made of, how, and the counts of its splits.
+
+    Raises:
+      FileNotFoundError: the folder holds no prepared data set.
+      ValueError: it is damaged, or of another format.
+    """
+    try:
+        manifest = json.loads((Path(folder) / _MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{folder} holds no prepared data set: make one with cgan-prepare"
+        ) from error
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"{folder} is damaged ({error}): delete it and prepare it again"
+        ) from error
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found != _FORMAT:
+        raise ValueError(
+            f"{folder} was prepared in format {found}, this package reads {_FORMAT}: "
+            "prepare it again"
+        )
+    return manifest
+
+
+def _recipe(source: Source, styles: Sequence[str], size: int) -> dict[str, Any]:
+    """What decides every byte of the records, as JSON."""
     if size < 1:
         raise ValueError(f"size is {size}: pictures need at least one pixel")
-    recipe = _style_recipe(style)
-    source = open_source(source_path)
-    wanted = {
+    if not styles:
+        raise ValueError("no sketch style is given: name at least one")
+    if source.has_sketches and list(styles) != [GIVEN]:
+        raise ValueError(
+            f"{source.spec} holds ready pairs, not photographs: their one style is "
+            f"{GIVEN!r}, not {','.join(styles)!r}"
+        )
+    drawn = () if source.has_sketches else sorted(set(styles))
+    constants = {style: _constants(style) for style in drawn} or {GIVEN: {}}
+    recipe = {
         "format": _FORMAT,
         "size": size,
-        **recipe,
+        "styles": constants,
         "source": _source_summary(source),
     }
-    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
-    folder = Path(cache_dir) / f"{style}_{size}_{digest[:16]}"
-    if not folder.exists():
-        _build(source, folder, wanted, max_broken)
-    return _load(folder, wanted)
+    return json.loads(json.dumps(recipe))
 
 
-def _style_recipe(style: str) -> dict[str, Any]:
-    """The style's name and the values of its parameters."""
+def _constants(style: str) -> dict[str, Any]:
+    """The values of a style's parameters."""
     parameters = inspect.signature(sketch_fn(style)).parameters.values()
-    constants = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return {"style": style, "parameters": constants}
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def _source_summary(source: Source) -> dict[str, Any]:
     """The same for the same pictures under the same names, in a folder or an archive."""
     digest = hashlib.sha256()
-    for name in _names(source):
-        digest.update(repr((name, source.checksum(name))).encode())
-    return {"num_pictures": len(source.pictures), "fingerprint": digest.hexdigest()}
+    for picture in source.pictures:
+        digest.update(repr((*picture, source.checksum(picture.name))).encode())
+    return {
+        "num_pictures": len(source.pictures),
+        "fingerprint": digest.hexdigest(),
+        "settings": source.settings,
+    }
 
 
-def _names(source: Source) -> _Names:
-    return tuple(picture.name for picture in source.pictures)
+def _check_same(folder: Path, recipe: Mapping[str, Any]) -> None:
+    """Raises ValueError unless the folder is the finished data set of this recipe."""
+    try:
+        manifest = read_manifest(folder)
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{folder} exists and is no prepared data set: choose another folder"
+        ) from error
+    others = sorted(key for key in recipe if manifest.get(key) != recipe[key])
+    if others:
+        raise ValueError(
+            f"{folder} exists and differs in {', '.join(others)} (see its {_MANIFEST}): "
+            "choose another folder, or delete it"
+        )
+    for split in manifest["counts"]:
+        open_pairs(folder, split)
 
 
 def _build(
-    source: Source, folder: Path, wanted: dict[str, Any], max_broken: float
+    source: Source, folder: Path, recipe: dict[str, Any], frame: str, max_broken: float
 ) -> None:
-    """Computes all pairs in a hidden folder beside, then moves it into place."""
+    """Writes all in a hidden folder beside, then moves it into place."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         prefix=".unfinished-", dir=folder.parent
     ) as beside:
         unfinished = Path(beside) / folder.name
         unfinished.mkdir()
-        broken = _write_pairs(
-            source, unfinished, wanted["size"], wanted["style"], max_broken
+        written = _write_pairs(source, unfinished, recipe, frame, max_broken)
+        (unfinished / _MANIFEST).write_text(
+            json.dumps(recipe | written, indent=1), encoding="utf-8"
         )
-        names = [name for name in _names(source) if name not in broken]
-        manifest = wanted | {"num_pairs": len(names), "broken": broken}
-        for file, content in (("names.json", names), ("manifest.json", manifest)):
-            (unfinished / file).write_text(
-                json.dumps(content, indent=1), encoding="utf-8"
-            )
         try:
             os.replace(unfinished, folder)
         except OSError:
-            if (
-                not folder.exists()
-            ):  # else another process was first, with the same pairs
+            if not folder.exists():
                 raise
+            _check_same(folder, recipe)  # another process was first
 
 
 def _write_pairs(
-    source: Source, folder: Path, size: int, style: str, max_broken: float
-) -> dict[str, str]:
-    """Writes sketches.npy and photos.npy; returns what is wrong with which broken picture."""
+    source: Source, folder: Path, recipe: dict[str, Any], frame: str, max_broken: float
+) -> dict[str, Any]:
+    """Writes the records; returns how many, and what is wrong with which picture."""
     total = len(source.pictures)
-    sketches = _create(folder / "sketches.npy", (total, size, size))
-    photos = _create(folder / "photos.npy", (total, size, size, 3))
     broken: dict[str, str] = {}
-    row = 0
-    for name, pair in tqdm(
-        _all_pairs(source, size, style), "sketches", total, disable=None
-    ):
-        if isinstance(pair, str):
-            logging.warning("left out: %s", pair)
-            broken[name] = pair
-            _check_broken(source, broken, max_broken)
-        else:
-            sketches[row], photos[row] = pair
-            row += 1
-    _truncate(sketches, row)
-    _truncate(photos, row)
-    return broken
+    pairs = _all_pairs(source, frame, recipe["size"], tuple(recipe["styles"]))
+    progress = tqdm(pairs, "pairs", total, disable=None, unit="")
+    with _Records(folder, recipe["size"], tuple(recipe["styles"])) as records:
+        for done, (picture, pngs) in enumerate(
+            zip(source.pictures, progress, strict=True), 1
+        ):
+            if isinstance(pngs, str):
+                logging.warning("left out: %s", pngs)
+                broken[picture.name] = pngs
+                _check_broken(source, broken, max_broken)
+            else:
+                named = {"name": picture.name, "identity": picture.identity}
+                records.write(picture.split, named | pngs._asdict())
+            if progress.disable:
+                _log_progress(done, total)
+        records.write_metadata()
+    if broken:
+        logging.warning("%d of %d pictures were left out", len(broken), total)
+    return {"counts": records.counts, "broken": broken}
 
 
-def _check_broken(source: Source, broken: dict[str, str], max_broken: float) -> None:
+def _log_progress(done: int, total: int) -> None:
+    logging.log_every_n_seconds(
+        logging.INFO, "%d of %d pictures", _SECONDS_BETWEEN_LINES, done, total
+    )
+
+
+def _check_broken(source: Source, broken: Mapping[str, str], max_broken: float) -> None:
     total = len(source.pictures)
     if len(broken) > max_broken * total or len(broken) == total:
         raise ValueError(
@@ -186,43 +377,127 @@ def _check_broken(source: Source, broken: dict[str, str], max_broken: float) -> 
         )
 
 
-def _create(file: Path, shape: tuple[int, ...]) -> np.memmap:
-    return np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+class _Records(contextlib.AbstractContextManager):
+    """The record files of a data set, one for each split, and their description.
+
+    Attributes:
+      counts: the number of records of each split that has any.
+    """
+
+    def __init__(self, folder: Path, size: int, styles: _Names) -> None:
+        import tensorflow_datasets as tfds
+        from tensorflow_datasets.core.example_serializer import ExampleSerializer
+
+        self._folder = folder
+        self._features = _features(size, styles)
+        self._serializer = ExampleSerializer(self._features.get_serialized_info())
+        self._template = tfds.core.ShardedFileTemplate(
+            folder, dataset_name=_NAME, filetype_suffix="array_record"
+        )
+        self._files: dict[str, Any] = {}
+        self._num_bytes: collections.Counter[str] = collections.Counter()
+        self.counts: dict[str, int] = {}
+
+    def write(self, split: str, example: dict[str, Any]) -> None:
+        if split not in self._files:
+            self._files[split] = self._create(split)
+            self.counts[split] = 0
+        message = self._serializer.get_tf_example(
+            self._features.encode_example(example)
+        )
+        # protobuf orders the entries of a map by an address, unless told otherwise.
+        record = message.SerializeToString(deterministic=True)
+        self._files[split].write(record)
+        self.counts[split] += 1
+        self._num_bytes[split] += len(record)
+
+    def write_metadata(self) -> None:
+        """Closes the files and writes what tfds wants to know of them."""
+        import tensorflow_datasets as tfds
+
+        self._close()
+        self.counts = {
+            name: self.counts[name] for name in SPLITS if name in self.counts
+        }
+        tfds.folder_dataset.write_metadata(
+            data_dir=self._folder,
+            features=self._features,
+            split_infos=[
+                tfds.core.SplitInfo(
+                    name=split,
+                    shard_lengths=[count],
+                    num_bytes=self._num_bytes[split],
+                    filename_template=self._template.replace(split=split),
+                )
+                for split, count in self.counts.items()
+            ],
+            version=f"{_FORMAT}.0.0",
+            filename_template=self._template,
+            check_data=False,  # it would read by TensorFlow
+            disable_shuffling=True,
+            description=f"Pairs of sketch and photograph; {_MANIFEST} says how they were made.",
+        )
+
+    def __exit__(self, *exception: object) -> None:
+        self._close()
+
+    def _create(self, split: str) -> Any:
+        from array_record.python.array_record_module import ArrayRecordWriter
+
+        template = self._template.replace(split=split)
+        path = template.sharded_filepath(shard_index=0, num_shards=1)
+        # One record a group, for random access; PNGs are compressed already.
+        return ArrayRecordWriter(str(path), "group_size:1,uncompressed")
+
+    def _close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files = {}
 
 
-def _truncate(array: np.memmap, rows: int) -> None:
-    """Keeps the first rows of an array file; broken pictures left the others empty."""
-    array.flush()
-    if rows < len(array):
-        file = Path(str(array.filename))
-        shorter = file.with_suffix(".shorter.npy")
-        np.save(shorter, array[:rows])
-        os.replace(shorter, file)
+def _features(size: int, styles: _Names) -> Any:
+    """What a record holds, as tfds describes it."""
+    from tensorflow_datasets import features
+
+    def image(channels: int) -> Any:
+        shape = (size, size, channels)
+        return features.Image(shape=shape, encoding_format="png")
+
+    return features.FeaturesDict(
+        {
+            "name": features.Text(),
+            "identity": features.Text(),
+            "photo": image(3),
+            "sketches": {style: image(1) for style in styles},
+        }
+    )
 
 
 def _all_pairs(
-    source: Source, size: int, style: str
-) -> Iterator[tuple[str, _Pair | str]]:
-    """Each name, in order, with its pair, or with what is wrong with the picture."""
-    names = _names(source)
+    source: Source, frame: str, size: int, styles: _Names
+) -> Iterator[_Pngs | str]:
+    """The pair of each picture, in order, or what is wrong with the picture."""
+    names = tuple(picture.name for picture in source.pictures)
     chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
     workers = min(os.cpu_count() or 1, len(chunks))
     if workers > 1:
-        work = functools.partial(_work_in_process, source.spec, size, style)
+        work = functools.partial(_work_in_process, source.spec, frame, size, styles)
         results = _in_processes(work, chunks, workers)
     else:
-        results = (_chunk_of_pairs(source, size, style, chunk) for chunk in chunks)
-    for chunk, pairs in zip(chunks, results, strict=True):
-        yield from zip(chunk, pairs, strict=True)
+        results = (_chunk_of_pairs(source, size, styles, chunk) for chunk in chunks)
+    for pairs in results:
+        yield from pairs
 
 
 def _in_processes(
-    work: Callable[[_Names], list[_Pair | str]], chunks: list[_Names], workers: int
-) -> Iterator[list[_Pair | str]]:
+    work: Callable[[_Names], list[_Pngs | str]], chunks: list[_Names], workers: int
+) -> Iterator[list[_Pngs | str]]:
     """The results in order, a few chunks ahead of the reader and no more."""
     # 'spawn', since a fork of a process with running JAX threads may hang.
     context = multiprocessing.get_context("spawn")
-    with futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with futures.ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_end_with_parent
+    ) as pool:
         queue: collections.deque[futures.Future] = collections.deque()
         try:
             for chunk in chunks:
@@ -235,65 +510,79 @@ def _in_processes(
             pool.shutdown(cancel_futures=True)
 
 
+def _end_with_parent() -> None:
+    """Ends a worker when its parent was killed: it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _work_in_process(
-    spec: str, size: int, style: str, names: _Names
-) -> list[_Pair | str]:
-    return _chunk_of_pairs(_reopen(spec), size, style, names)
+    spec: str, frame: str, size: int, styles: _Names, names: _Names
+) -> list[_Pngs | str]:
+    return _chunk_of_pairs(_reopen(spec, frame), size, styles, names)
 
 
 @functools.lru_cache(maxsize=1)
-def _reopen(spec: str) -> Source:
-    """One open archive for each worker process: reading its directory takes long."""
-    return open_source(spec)
+def _reopen(spec: str, frame: str) -> Source:
+    """One open source for each worker process: listing its pictures takes long."""
+    return open_source(spec, frame=frame)
 
 
 def _chunk_of_pairs(
-    source: Source, size: int, style: str, names: _Names
-) -> list[_Pair | str]:
-    return [_pair_or_reason(source, name, size, style) for name in names]
+    source: Source, size: int, styles: _Names, names: _Names
+) -> list[_Pngs | str]:
+    return [_pair_or_reason(source, name, size, styles) for name in names]
 
 
-def _pair_or_reason(source: Source, name: str, size: int, style: str) -> _Pair | str:
+def _pair_or_reason(
+    source: Source, name: str, size: int, styles: _Names
+) -> _Pngs | str:
     try:
-        photo = source.read(name).photo
+        example = source.read(name)
     except BrokenPictureError as error:
         return str(error)
-    return pair_from_photo(photo, size, style)
+    photo, sketches = draw_pair(example, size, styles)
+    return _Pngs(_to_png(photo), {name: _to_png(x) for name, x in sketches.items()})
 
 
-def pair_from_photo(
-    photo: UInt8[np.ndarray, "side side 3"], size: int, style: str
-) -> tuple[UInt8[np.ndarray, "{size} {size}"], UInt8[np.ndarray, "{size} {size} 3"]]:
-    """Sketch and photograph of one size, 0 to 255; 255 is paper and 0 ink.
+def draw_pair(
+    example: Example, size: int, styles: Sequence[str]
+) -> tuple[
+    UInt8[np.ndarray, "{size} {size} 3"], dict[str, UInt8[np.ndarray, "{size} {size}"]]
+]:
+    """The photograph and its sketch in each style, of one size; 255 is paper and 0 ink.
 
-    The sketch is drawn at the photograph's resolution and then reduced, both by
-    area averages.
+    A ready pair has the one style `given`, whatever the styles. Else a sketch is drawn at the photograph's resolution and then reduced, both by area
+    averages.
     """
-    working = photo.astype(np.float32) / 255
+    photo = example.photo.astype(np.float32) / 255
     if len(photo) > _OVERSAMPLING * size:
-        working = area_resize(working, _OVERSAMPLING * size)
-    sketch = area_resize(sketch_fn(style)(luma(working)), size)
-    return _to_uint8(sketch), _to_uint8(area_resize(working, size))
+        photo = area_resize(photo, _OVERSAMPLING * size)
+    if example.sketch is not None:
+        sketches = {GIVEN: example.sketch.astype(np.float32) / 255}
+    else:
+        grey = luma(photo)
+        sketches = {style: sketch_fn(style)(grey) for style in styles}
+    reduced = {x: _to_uint8(area_resize(y, size)) for x, y in sketches.items()}
+    return _to_uint8(area_resize(photo, size)), reduced
 
 
 def _to_uint8(image: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
     return np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
 
 
-def _load(folder: Path, wanted: dict[str, Any]) -> Pairs:
-    """Maps a finished cache; raises ValueError if it is not what its name says."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        names = tuple(json.loads((folder / "names.json").read_text(encoding="utf-8")))
-        sketches = np.load(folder / "sketches.npy", mmap_mode="r")
-        photos = np.load(folder / "photos.npy", mmap_mode="r")
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{folder} is damaged ({error}): delete it and start again"
-        ) from error
-    expected = wanted | {"num_pairs": len(names), "broken": manifest.get("broken")}
-    if manifest != expected or not len(names) == len(sketches) == len(photos):
-        raise ValueError(
-            f"{folder} does not match its manifest: delete it and start again"
-        )
-    return Pairs(sketches, photos, names, manifest)
+def _to_png(image: UInt8[np.ndarray, "*shape"]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _from_png(content: bytes) -> UInt8[np.ndarray, "*shape"]:
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+        return np.array(image)

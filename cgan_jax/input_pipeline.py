@@ -1,5 +1,6 @@
 """Batches of joint images for training and evaluation, read with grain."""
 
+import functools
 from collections.abc import Iterator, Mapping
 
 import grain
@@ -45,13 +46,14 @@ def make_train_iterator(
     """Batches without end, in a new order each epoch.
 
     Row r of host h is row r * num_hosts + h of the batch that one host alone would
-    have. A batch may hold the end of one epoch and the beginning of the next.
-    `get_state` and `set_state` of the iterator bring back the very same batches.
+    have. A batch may hold the end of one epoch and the beginning of the next. Of several
+    styles, each pair shows one, drawn anew each time. `get_state` and `set_state` of the
+    iterator bring back the very same batches.
 
     Args:
-      pairs: the training pairs.
+      pairs: the training pairs, in the styles that are mixed.
       batch_size: number of pairs in a step, over all hosts together.
-      seed: decides the order and the flips.
+      seed: decides the order, the styles and the flips.
       flip: mirror half of the pairs, chosen anew each time.
       host: index of this process, below num_hosts.
       num_hosts: number of processes that share each batch.
@@ -65,8 +67,7 @@ def make_train_iterator(
     _check_batch(len(pairs), batch_size, num_hosts)
     # repeat() reshuffles each epoch; the share of a host comes after everything random.
     dataset = grain.MapDataset.source(pairs).seed(seed).shuffle().repeat(None)
-    if flip:
-        dataset = dataset.random_map(_maybe_flip)
+    dataset = dataset.random_map(functools.partial(_draw_pair, flip=flip))
     batches = dataset[host::num_hosts].batch(
         batch_size // num_hosts, drop_remainder=True
     )
@@ -78,10 +79,18 @@ def all_batches(pairs: Pairs, batch_size: int) -> Iterator[dict[str, np.ndarray]
 
     Yields:
       `{'joint': float32 (at most batch_size, s, 2 s, 3)}` in [-1, 1].
+
+    Raises:
+      ValueError: the pairs have several styles.
     """
+    if len(pairs.styles) != 1:
+        raise ValueError(f"one style is evaluated at a time, not {pairs.styles}")
     for start in range(0, len(pairs), batch_size):
-        rows = slice(start, start + batch_size)
-        yield _to_example({"sketch": pairs.sketches[rows], "photo": pairs.photos[rows]})
+        rows = range(start, min(start + batch_size, len(pairs)))
+        read = [pairs[row] for row in rows]
+        sketch = np.concatenate([pair["sketches"] for pair in read])
+        photo = np.stack([pair["photo"] for pair in read])
+        yield _to_example({"sketch": sketch, "photo": photo})
 
 
 def _check_batch(num_pairs: int, batch_size: int, num_hosts: int) -> None:
@@ -92,15 +101,19 @@ def _check_batch(num_pairs: int, batch_size: int, num_hosts: int) -> None:
         )
     if num_pairs < batch_size:
         raise ValueError(
-            f"the data source has {num_pairs} pictures, fewer than one batch of {batch_size}: "
+            f"the data source has {num_pairs} pictures to train on, fewer than one batch of "
+            f"{batch_size}: "
             "lower config.train.batch_size or give more pictures in config.data.source"
         )
 
 
-def _maybe_flip(
-    pair: Mapping[str, np.ndarray], rng: np.random.Generator
+def _draw_pair(
+    pair: Mapping[str, np.ndarray], rng: np.random.Generator, *, flip: bool
 ) -> Mapping[str, np.ndarray]:
-    return flip_pair(pair) if rng.random() < 0.5 else pair
+    """The photograph with its sketch in one of the styles, half of the time mirrored."""
+    style = rng.integers(len(pair["sketches"]))
+    chosen = {"sketch": pair["sketches"][style], "photo": pair["photo"]}
+    return flip_pair(chosen) if flip and rng.random() < 0.5 else chosen
 
 
 def _to_example(pair: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

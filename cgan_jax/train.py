@@ -20,7 +20,7 @@ from cgan_jax import (
     sample,
     sheets,
 )
-from cgan_jax.dataset import prepare_pairs
+from cgan_jax.dataset import Pairs, find_or_prepare, open_pairs
 from cgan_jax.metric_writer import MetricWriter
 from cgan_jax.models import (
     GanPair,
@@ -63,12 +63,7 @@ def train(
         devices, or `init_from` is a model of another shape.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    pairs = prepare_pairs(
-        config.data.source,
-        Path(config.data.cache_dir).expanduser(),
-        size=config.model.height,
-        style=config.data.style,
-    )
+    pairs = _training_pairs(config)
     iterator = input_pipeline.make_train_iterator(
         pairs,
         batch_size=config.train.batch_size,
@@ -116,6 +111,19 @@ def train(
     manager.wait_until_finished()
     manager.close()
     return state
+
+
+def _training_pairs(config: ml_collections.ConfigDict) -> Pairs:
+    styles = config.data.style.split(",")
+    folder = find_or_prepare(
+        config.data.source,
+        Path(config.data.cache_dir).expanduser(),
+        size=config.model.height,
+        styles=styles,
+        frame=config.data.frame,
+        max_broken=config.data.max_broken,
+    )
+    return open_pairs(folder, "train", styles)
 
 
 def _initial_state(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def resolve(argv: list[str]) -> list[str]:
-    """Turns `--config=NAME` into the file of the configuration of that name."""
+    """Turns `--config=NAME` or `NAME:STYLE` into the file of that name, and the style."""
     argv = list(argv)
     for i, argument in enumerate(argv):
         flag, equals, value = argument.partition("=")
@@ -17,6 +17,8 @@ def resolve(argv: list[str]) -> list[str]:
     return argv
 
 
-def _file(name: str) -> str:
+def _file(value: str) -> str:
+    name, colon, style = value.partition(":")
     bundled = Path(__file__).parent / f"{name}.py"
-    return str(bundled) if bundled.is_file() and "/" not in name else name
+    known = bundled.is_file() and "/" not in name
+    return f"{bundled}{colon}{style}" if known else value

@@ -9,15 +9,18 @@ the released variant; "request": asked for by this project's users; "ours": deci
 import ml_collections
 
 
-def get_config() -> ml_collections.ConfigDict:
-    """The paper's recipe at 64x128; variants change fields of this one."""
+def get_config(style: str = "xdog") -> ml_collections.ConfigDict:
+    """The paper's recipe at 64x128 for one sketch style; variants change fields of it."""
     config = ml_collections.ConfigDict()
     config.seed = 0  # ours; of everything random in a run
 
     config.data = ml_collections.ConfigDict()
-    # ours; folder or ZIP of photographs, relative to the current folder
+    # ours; what cgan-prepare wrote, or anything that its --source takes
     config.data.source = "data/faces_train.zip"
-    config.data.style = "xdog"  # slides; lines only: ours
+    # "xdog,fdog" mixes: each pair shows one of them, drawn anew each time.
+    config.data.style = style  # slides name XDoG and two more; lines only: ours
+    config.data.frame = "wide"  # ours; wide or tight; what is prepared has been cut
+    config.data.max_broken = 0.01  # ours; part of the pictures that may be broken
     config.data.cache_dir = "~/.cache/cgan_jax"  # ours; sketch-photo pairs, made once
     config.data.flip = True  # ours; mirrors both halves of half of the pairs
 
@@ -30,7 +33,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.train = ml_collections.ConfigDict()
     config.train.batch_size = 64  # slides; pairs a step, over all devices
     config.train.num_epochs = 200  # slides
-    config.train.learning_rate = 2e-4  # slides, for XDoG sketches; of G and D
+    # slides; of G and D: 2e-4 for XDoG, 1e-5 for every other style
+    config.train.learning_rate = 2e-4 if style in ("xdog", "xdog_solid") else 1e-5
     config.train.beta1 = 0.5  # authors' code; Adam's decay of the first moment
     config.train.ema_decay = 0.999  # ours; of G's parameters, a step
 

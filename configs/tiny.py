@@ -5,9 +5,9 @@ import ml_collections
 from cgan_jax.configs import default
 
 
-def get_config() -> ml_collections.ConfigDict:
+def get_config(style: str = "xdog") -> ml_collections.ConfigDict:
     """The default, as small as it can be and still run every part."""
-    config = default.get_config()
+    config = default.get_config(style)
     config.model.base_filters = 8  # ours
     config.model.z_dim = 16  # ours
     config.model.height = 32  # ours

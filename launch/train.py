@@ -13,8 +13,9 @@ FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
     "config",
     None,
-    "Configuration: a name (faces, tiny) or a file such as configs/faces.py. Any field "
-    "of configs/default.py can be set as --config.train.batch_size=32.",
+    "Configuration: a name (faces, birds, cars, tiny) or a file such as configs/faces.py, "
+    "and after a colon, where it is not xdog, the sketch style: --config=faces:fdog. Any "
+    "field of configs/default.py can be set as --config.train.batch_size=32.",
     lock_config=True,
 )
 flags.DEFINE_string(

@@ -24,6 +24,7 @@ FLAGS = {
         "frame",
         "[no]match_lines",
     ],
+    "prepare": ["source", "style", "size", "frame", "max_broken", "output"],
     "publish": ["workdir", "output"],
     "sample": ["model", "output", "num_samples", "seed"],
     "sketch": ["style", "[no]simplify"],
@@ -31,11 +32,21 @@ FLAGS = {
 }
 REQUIRED = {
     "complete": ["--input=x.png"],
+    "prepare": ["--source=x", "--output=y"],
     "publish": ["--workdir=x", "--output=y"],
     "sample": [],
     "train": ["--config=tiny", "--workdir=x"],
 }
-HEAVY = {"jax", "flax", "orbax", "grain", "scipy", "PIL", "optax"}
+HEAVY = {
+    "tensorflow_datasets",
+    "jax",
+    "flax",
+    "orbax",
+    "grain",
+    "scipy",
+    "PIL",
+    "optax",
+}
 
 
 def run(*arguments, python=()):
@@ -98,6 +109,8 @@ def test_an_unquoted_pattern_is_explained():
     [
         ("train", "config"),
         ("train", "workdir"),
+        ("prepare", "source"),
+        ("prepare", "output"),
         ("publish", "workdir"),
         ("publish", "output"),
         ("complete", "input"),

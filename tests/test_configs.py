@@ -8,6 +8,8 @@ import tokenize
 from pathlib import Path
 
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
 from cgan_jax import configs
 from cgan_jax.configs import resolve
@@ -21,8 +23,8 @@ VARIANTS = [name for name in NAMES if name != "default"]
 SOURCES = "slides|figure|authors' code|reproductions|request|ours"
 
 
-def load(name):
-    return importlib.import_module(f"cgan_jax.configs.{name}").get_config()
+def load(name, *style):
+    return importlib.import_module(f"cgan_jax.configs.{name}").get_config(*style)
 
 
 def flatten(config, prefix=""):
@@ -36,7 +38,20 @@ def flatten(config, prefix=""):
 
 
 def test_the_experiments_that_the_manual_names_are_there():
-    assert {"default", "faces", "tiny"} <= set(NAMES)
+    assert {"default", "faces", "birds", "cars", "tiny"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", ["faces", "birds", "cars"])
+@pytest.mark.parametrize(
+    ("style", "learning_rate"), [("xdog", 2e-4), ("fdog", 1e-5), ("photocopy", 1e-5)]
+)
+def test_nine_combinations_of_pictures_and_styles(name, style, learning_rate):
+    config, plain = load(name, style), load(name)
+    changed = {"data.style": style, "train.learning_rate": learning_rate}
+    assert flatten(config) == flatten(plain) | changed
+    assert flatten(plain) == flatten(load(name, "xdog"))
+    spec = {"faces": "celeba:", "birds": "cub:", "cars": "cars:"}[name]
+    assert config.data.source.startswith(spec)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -117,7 +132,7 @@ def test_what_is_configured_accepts_the_fields(name):
     assert search.num_starts == config.projection.num_starts
     models = make_models(**config.model)
     assert models.gen.height == models.disc.height == config.model.height
-    assert callable(sketch_fn(config.data.style))
+    assert all(callable(sketch_fn(style)) for style in config.data.style.split(","))
 
 
 def test_a_name_becomes_its_file_and_the_rest_stays():
@@ -132,9 +147,25 @@ def test_a_name_may_be_the_next_argument(flag):
     assert resolve(["x", flag, "faces"])[2] == f"{configs.__path__[0]}/faces.py"
 
 
+@pytest.mark.parametrize("argv", [["--config=faces:fdog"], ["--config", "faces:fdog"]])
+def test_a_style_after_a_colon_reaches_the_experiment(argv):
+    """Through the very flag of cgan-train."""
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    values(resolve(["cgan-train", *argv]))
+    assert flatten(values.config) == flatten(load("faces", "fdog"))
+
+
 @pytest.mark.parametrize(
     "argument",
-    ["configs/tiny.py", "/somewhere/tiny.py", "no_such_name", "tiny.py", "./tiny"],
+    [
+        "configs/tiny.py",
+        "/somewhere/tiny.py",
+        "no_such_name",
+        "no_such_name:fdog",
+        "tiny.py",
+        "./tiny",
+    ],
 )
 def test_paths_and_unknown_names_are_left_alone(argument):
     for argv in (["x", f"--config={argument}"], ["x", "--config", argument]):

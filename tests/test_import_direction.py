@@ -76,6 +76,17 @@ def needed(name, seen=frozenset()):
     return names
 
 
+def run(code):
+    """What code prints in an interpreter of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
 def test_every_module_has_its_place_in_the_order():
     assert set(modules()) <= set(RANK)
 
@@ -110,6 +121,11 @@ def test_completing_imports_orbax_only_when_asked_for_a_run():
     )
 
 
+def test_completing_imports_no_library_of_data_sets():
+    code = "import sys, cgan_jax.complete; print('tensorflow_datasets' in sys.modules)"
+    assert run(code).split() == ["False"]
+
+
 def test_the_defaults_need_nothing_but_their_own_format():
     for file, tree in syntax("configs").items():
         if file.stem == "__init__":
@@ -139,11 +155,4 @@ def test_importing_the_package_imports_nothing_else():
         "import sys; before = set(sys.modules); import cgan_jax; "
         "print(*sorted(set(sys.modules) - before))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=PACKAGE.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == ["cgan_jax"]
+    assert run(code).split() == ["cgan_jax"]

@@ -1,6 +1,7 @@
 """Batches: layout, flips, epochs, hosts and exact resumption."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,14 +17,32 @@ from cgan_jax.input_pipeline import (
 _SIDE = 4
 
 
-def _pairs(count: int) -> Pairs:
-    """Random photographs whose red channel is the sketch; corner (0, 0) of row r is r."""
-    photos = np.random.default_rng(0).integers(
-        100, 256, (count, _SIDE, _SIDE, 3), np.uint8
-    )
-    photos[:, 0, 0, 0] = np.arange(count)
-    sketches = np.ascontiguousarray(photos[..., 0])
-    return Pairs(sketches, photos, tuple(map(str, range(count))), {})
+class _Numbered(Pairs):
+    """Random photographs; the corner (0, 0) of sketch r in style k is 10 k + r.
+
+    The red channel of each photograph is its sketch, but for that; all else exceeds 99.
+    """
+
+    def __init__(self, count, *styles):
+        super().__init__(Path(), "train", styles, {"counts": {"train": count}})
+        shape = (count, _SIDE, _SIDE, 3)
+        photos = np.random.default_rng(0).integers(100, 256, shape, np.uint8)
+        photos[:, 0, 0, 0] = np.arange(count)
+        object.__setattr__(self, "photos", photos)
+
+    def __getitem__(self, i):
+        sketches = np.stack([self.photos[i, ..., 0]] * len(self.styles))
+        sketches[:, 0, 0] += np.arange(0, 10 * len(self.styles), 10, dtype=np.uint8)
+        return {"sketches": sketches, "photo": self.photos[i]}
+
+
+def _pairs(count, *styles):
+    return _Numbered(count, *styles or ("xdog",))
+
+
+def _one(pairs, i):
+    """The pair in its only style."""
+    return {"sketch": pairs[i]["sketches"][0], "photo": pairs[i]["photo"]}
 
 
 def _rows(batch: np.ndarray) -> list[int]:
@@ -50,7 +69,7 @@ def test_joint_has_the_sketch_left_and_the_photo_right():
 
 
 def test_flip_mirrors_each_half_within_itself():
-    pair = _pairs(1)[0]
+    pair = _one(_pairs(1), 0)
     joint, mirrored = joint_from_pair(pair), joint_from_pair(flip_pair(pair))
     np.testing.assert_array_equal(mirrored[:, :_SIDE], joint[:, :_SIDE][:, ::-1])
     np.testing.assert_array_equal(mirrored[:, _SIDE:], joint[:, _SIDE:][:, ::-1])
@@ -62,8 +81,8 @@ def test_training_flips_half_of_the_pairs_and_never_one_side_alone():
     joints = np.concatenate(_take(make_train_iterator(pairs, batch_size=8, seed=0), 25))
     flips = []
     for row, joint in zip(_rows(joints), joints, strict=True):
-        plain = joint_from_pair(pairs[row])
-        mirrored = joint_from_pair(flip_pair(pairs[row]))
+        plain = joint_from_pair(_one(pairs, row))
+        mirrored = joint_from_pair(flip_pair(_one(pairs, row)))
         flips.append(np.array_equal(joint, mirrored))
         assert flips[-1] or np.array_equal(joint, plain)
     assert 70 < sum(flips) < 130
@@ -71,8 +90,9 @@ def test_training_flips_half_of_the_pairs_and_never_one_side_alone():
 
 def test_a_batch_of_pairs_is_joined_like_its_pairs():
     pairs = _pairs(3)
-    joints = joint_from_pair({"sketch": pairs.sketches, "photo": pairs.photos})
-    expected = np.stack([joint_from_pair(pairs[row]) for row in range(3)])
+    sketches = np.concatenate([pairs[row]["sketches"] for row in range(3)])
+    joints = joint_from_pair({"sketch": sketches, "photo": pairs.photos})
+    expected = np.stack([joint_from_pair(_one(pairs, row)) for row in range(3)])
     np.testing.assert_array_equal(joints, expected)
 
 
@@ -80,7 +100,7 @@ def test_without_flips_pairs_come_as_they_are():
     pairs = _pairs(6)
     batch = next(make_train_iterator(pairs, batch_size=6, seed=0, flip=False))["joint"]
     assert batch.dtype == np.float32
-    expected = np.stack([joint_from_pair(pairs[row]) for row in _rows(batch)])
+    expected = np.stack([joint_from_pair(_one(pairs, row)) for row in _rows(batch)])
     np.testing.assert_array_equal(batch, expected)
 
 
@@ -123,18 +143,40 @@ def test_a_restored_iterator_goes_on_exactly(steps):
     np.testing.assert_array_equal(_take(iterator, 8), expected)
 
 
-def test_two_hosts_together_are_one():
-    pairs = _pairs(10)
+@pytest.mark.parametrize("num_hosts", [2, 4])
+def test_hosts_together_are_one(num_hosts):
+    pairs = _pairs(10, "xdog", "fdog", "photocopy")
     options = {"batch_size": 4, "seed": 7}
     alone = _take(make_train_iterator(pairs, **options), 8)
-    for host in (0, 1):
-        iterator = make_train_iterator(pairs, **options, host=host, num_hosts=2)
-        np.testing.assert_array_equal(_take(iterator, 8), alone[:, host::2])
+    for host in range(num_hosts):
+        iterator = make_train_iterator(pairs, **options, host=host, num_hosts=num_hosts)
+        np.testing.assert_array_equal(_take(iterator, 8), alone[:, host::num_hosts])
+
+
+def test_styles_are_mixed_anew_each_time():
+    pairs = _pairs(10, "xdog", "fdog", "photocopy")
+    epochs = _take(make_train_iterator(pairs, batch_size=10, seed=0), 30)
+    shown = np.reshape([_rows(batch) for batch in epochs], -1)
+    rows, styles = shown % 10, shown // 10
+    assert np.bincount(rows).tolist() == [30] * 10
+    assert np.all(np.abs(np.bincount(styles) - 100) < 40)
+    assert all(len(set(styles[rows == row])) == 3 for row in range(10))
+
+
+def test_mixed_styles_are_restored_exactly():
+    pairs = _pairs(10, "xdog", "fdog")
+    iterator = make_train_iterator(pairs, batch_size=4, seed=5)
+    _take(iterator, 3)
+    state = json.loads(json.dumps(iterator.get_state()))
+    resumed = make_train_iterator(pairs, batch_size=4, seed=5)
+    resumed.set_state(state)
+    np.testing.assert_array_equal(_take(resumed, 8), _take(iterator, 8))
 
 
 def test_fewer_pictures_than_a_batch():
     with pytest.raises(
-        ValueError, match=r"7 pictures.*batch of 8.*config\.train\.batch_size"
+        ValueError,
+        match=r"7 pictures to train on.*batch of 8.*config\.train\.batch_size",
     ):
         make_train_iterator(_pairs(7), batch_size=8, seed=0)
 
@@ -152,5 +194,10 @@ def test_all_batches_shows_every_pair_once_in_order(count, sizes):
     pairs = _pairs(count)
     batches = [batch["joint"] for batch in all_batches(pairs, 3)]
     assert [len(batch) for batch in batches] == sizes
-    expected = np.stack([joint_from_pair(pairs[row]) for row in range(count)])
+    expected = np.stack([joint_from_pair(_one(pairs, row)) for row in range(count)])
     np.testing.assert_array_equal(np.concatenate(batches), expected)
+
+
+def test_all_batches_shows_one_style():
+    with pytest.raises(ValueError, match="one style.*xdog.*fdog"):
+        next(all_batches(_pairs(2, "xdog", "fdog"), 2))

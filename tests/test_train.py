@@ -15,6 +15,7 @@ from tiny_models import ARGUMENTS, save_random_model
 
 from cgan_jax import model_files
 from cgan_jax.configs import tiny
+from cgan_jax.dataset import prepare_pairs
 from cgan_jax.launch import complete as command
 from cgan_jax.train import train
 
@@ -45,13 +46,14 @@ def quick_compilation(tmp_path_factory):
 def folder(tmp_path_factory):
     """Photographs of coloured discs."""
     folder = tmp_path_factory.mktemp("photos")
+    (folder / "train").mkdir()
     rng = np.random.default_rng(0)
     for i in range(NUM_PICTURES):
         paper, colour = (tuple(rng.integers(0, 256, 3).tolist()) for _ in range(2))
         image = Image.new("RGB", (40, 32), paper)
         left, top = rng.integers(4, 16, 2).tolist()
         ImageDraw.Draw(image).ellipse([left, top, left + 14, top + 14], fill=colour)
-        image.save(folder / f"disc_{i}.png")
+        image.save(folder / "train" / f"disc_{i}.png")
     return folder
 
 
@@ -59,8 +61,8 @@ def folder(tmp_path_factory):
 def archive(folder):
     path = folder.with_suffix(".zip")
     with zipfile.ZipFile(path, "w") as file:
-        for photo in folder.iterdir():
-            file.write(photo, photo.name)
+        for photo in folder.rglob("*.png"):
+            file.write(photo, photo.relative_to(folder))
     return path
 
 
@@ -204,6 +206,24 @@ def test_an_archive_trains_as_its_folder_does(half, make_config, archive, tmp_pa
     chex.assert_trees_all_equal(jax.device_get(state), half[1])
 
 
+def test_a_prepared_data_set_trains_as_its_folder_does(
+    half, make_config, folder, tmp_path
+):
+    prepare_pairs(str(folder), tmp_path / "prepared", size=16)
+    config = make_config(1, source=tmp_path / "prepared", cache_dir=tmp_path / "none")
+    state = train(config, tmp_path / "run")
+    chex.assert_trees_all_equal(jax.device_get(state), half[1])
+    assert not (tmp_path / "none").exists()
+
+
+def test_styles_may_be_mixed(half, make_config, tmp_path):
+    config = make_config(1)
+    config.data.style = "xdog,xdog_solid"
+    train(config, tmp_path / "run")
+    first, other = (read_metrics(path)[0] for path in (half[0], tmp_path / "run"))
+    assert first["disc_loss"] != other["disc_loss"]
+
+
 def test_another_seed_is_another_run(half, make_config, tmp_path):
     config = make_config(1)
     config.seed = 1
@@ -248,7 +268,7 @@ def test_devices_that_cannot_share_a_batch_are_refused(
 def test_fewer_pictures_than_one_batch_names_the_field(make_config, tmp_path):
     config = make_config(1)
     config.train.batch_size = NUM_PICTURES + 1
-    message = r"12 pictures, fewer than one batch of 13.*config\.train\.batch_size"
+    message = r"12 pictures to train on, fewer than one batch of 13.*config\.train\.batch_size"
     with pytest.raises(ValueError, match=message):
         train(config, tmp_path)
 
