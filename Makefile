@@ -65,6 +65,7 @@ bench: $(BENCH_VENV)/.installed
 	$(BENCH) benchmarks/train_step.py
 	$(BENCH) benchmarks/projection.py --growth
 	$(BENCH) benchmarks/cold_start.py
+	$(BENCH) benchmarks/input_pipeline.py
 
 # build/ is removed first: setuptools would pack stale files that lie there.
 wheel: $(VENV)/.installed-test

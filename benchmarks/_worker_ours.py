@@ -22,10 +22,13 @@ import _turns
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import flags
 from flax.traverse_util import flatten_dict
 
 from cgan_jax import images, model_files, parallel, runtime
 from cgan_jax.complete import search_sketches
+from cgan_jax.dataset import open_pairs
+from cgan_jax.input_pipeline import make_train_iterator
 from cgan_jax.losses import contextual_loss, perceptual_loss
 from cgan_jax.models import GanPair, generate, make_models, sample_z
 from cgan_jax.projection import Candidates, Search, draw_starts, project
@@ -71,6 +74,25 @@ def prepare_train_step(settings: Settings) -> Job:
         return {"seconds": (time.perf_counter() - start) / settings["steps"]}
 
     return ready, turn
+
+
+def prepare_input_pipeline(settings: Settings) -> Job:
+    """Batches of a prepared data set, as the training loop asks for them."""
+    flags.FLAGS.mark_as_parsed()  # grain reads one
+    pairs = open_pairs(settings["data"], "train", settings["styles"])
+    seed = settings["seed"]
+
+    def turn() -> _turns.Reply:
+        # Anew each time: what an idle iterator has read ahead would cost nothing.
+        start = time.perf_counter()
+        iterator = make_train_iterator(pairs, batch_size=settings["batch"], seed=seed)
+        for _ in range(settings["batches"]):
+            next(iterator)
+        seconds = time.perf_counter() - start
+        iterator.close()
+        return {"seconds": seconds}
+
+    return {}, turn
 
 
 def prepare_search(settings: Settings) -> Job:
@@ -169,6 +191,7 @@ def _hand_over(settings: Settings, variables: GanPair, **arrays: Any) -> None:
 
 
 _JOBS = {
+    "input_pipeline": prepare_input_pipeline,
     "train_step": prepare_train_step,
     "search": prepare_search,
     "completion": prepare_completion,

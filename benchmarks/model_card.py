@@ -1,8 +1,8 @@
 """Prints the figures of a face model's card, and draws what to look at.
 
     pip install '.[faces]'
-    python benchmarks/model_card.py --model=faces --train=faces_train.zip \
-        --test=faces_test.zip
+    cgan-prepare --source=faces.zip --output=prepared/faces
+    python benchmarks/model_card.py --model=faces --data=prepared/faces
 
 Prints one JSON line: the share of generated photographs in which dlib's frontal face
 detector finds a face, beside the share for test photographs at the same size. The sheet
@@ -19,13 +19,11 @@ from absl import app, flags
 from PIL import Image
 
 from cgan_jax import complete, images, sample, sheets
-from cgan_jax.dataset import Pairs, prepare_pairs
+from cgan_jax.dataset import Pairs, open_pairs
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", "faces", "Bundled model, published folder or workdir.")
-flags.DEFINE_string("train", None, "Training photographs.", required=True)
-flags.DEFINE_string("test", None, "Test photographs.", required=True)
-flags.DEFINE_string("cache_dir", "~/.cache/cgan_jax", "Folder of prepared pairs.")
+flags.DEFINE_string("data", None, "Prepared data set.", required=True)
 flags.DEFINE_string("output", "out/model_card", "Folder of the sheet.")
 flags.DEFINE_integer("num_samples", 200, "Samples, and test photographs.", 1)
 flags.DEFINE_integer("num_nearest", 8, "Samples whose neighbours are drawn.", 1)
@@ -44,9 +42,15 @@ def face_share(photos: np.ndarray) -> float:
     return float(np.mean([len(detect(np.asarray(image))) > 0 for image in enlarged]))
 
 
-def nearest(photos: np.ndarray, pairs: Pairs, k: int) -> tuple[np.ndarray, np.ndarray]:
+def all_photos(pairs: Pairs) -> np.ndarray:
+    """uint8 `(n, s, s, 3)`."""
+    return np.stack([pair["photo"] for pair in pairs])
+
+
+def nearest(
+    photos: np.ndarray, train: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Indices and root mean square distances of the k nearest, mirrored ones included."""
-    train = np.asarray(pairs.photos)
     distances = np.stack(
         [
             np.minimum(_distance(photo, train), _distance(photo[:, ::-1], train))
@@ -73,18 +77,15 @@ def _rounded(distances: np.ndarray) -> list[float]:
 
 def main(_: list[str]) -> None:
     model = complete.load_model(FLAGS.model)
-    size = model.models.gen.height
-    cache = Path(FLAGS.cache_dir).expanduser()
-    train = prepare_pairs(FLAGS.train, cache, size=size)
-    test = prepare_pairs(FLAGS.test, cache, size=size)
+    train, test = (all_photos(open_pairs(FLAGS.data, x)) for x in ("train", "test"))
     chosen = np.random.default_rng(0).choice(len(test), FLAGS.num_samples, False)
     photos = images.split(sample.sample_pairs(model, FLAGS.num_samples, seed=0))[1]
 
     samples = photos[: FLAGS.num_nearest]
     indices, distances = nearest(samples, train, 3)
-    held_out = np.asarray(test.photos)[np.sort(chosen)[: FLAGS.num_nearest]]
+    held_out = test[np.sort(chosen)[: FLAGS.num_nearest]]
     rows = [
-        [np.repeat(np.repeat(p, 2, 0), 2, 1) for p in (photo, *train.photos[near])]
+        [np.repeat(np.repeat(p, 2, 0), 2, 1) for p in (photo, *train[near])]
         for photo, near in zip(samples, indices, strict=True)
     ]
     output = Path(FLAGS.output)
@@ -93,7 +94,7 @@ def main(_: list[str]) -> None:
     figures = {
         "model": model.name,
         "face_share_samples": face_share(photos),
-        "face_share_test_photos": face_share(np.asarray(test.photos)[np.sort(chosen)]),
+        "face_share_test_photos": face_share(test[np.sort(chosen)]),
         "num_samples": FLAGS.num_samples,
         "nearest_rms_samples": _rounded(distances),
         "nearest_rms_test_photos": _rounded(nearest(held_out, train, 1)[1]),

@@ -18,7 +18,7 @@ import _machine
 import _records
 import _turns
 
-SCRIPTS = ("train_step", "projection", "cold_start")
+SCRIPTS = ("train_step", "projection", "cold_start", "input_pipeline")
 # Writes down when it works; its seconds are the number of the turn times `factor`.
 WORKER = """
 import sys
@@ -222,6 +222,27 @@ def test_blocks_are_as_large_as_those_of_the_command():
     ours = python("-c", code.format("cgan_jax.launch.complete", "block_size"))
     assert ours.stdout == python("-c", code.format("projection", "block_size")).stdout
     assert int(ours.stdout) >= 1
+
+
+def test_the_input_pipeline_is_measured_beside_a_step():
+    small = ["--pictures=16", "--size=16", "--batch=8", "--batches=4", "--filters=4"]
+    result = python("input_pipeline.py", *small, "--turns=1", "--style=xdog,xdog_solid")
+    assert result.returncode == 0, result.stderr
+    line, *table = result.stdout.splitlines()
+    record = json.loads(line)
+    assert len(table) == 2
+    assert (record["benchmark"], record["pictures"]) == ("input_pipeline", 16)
+    assert (record["styles"], record["size"]) == (2, 16)
+    assert min(record["prepared_per_s"], record["read_per_s"]) > 0
+    assert record["ratio_to_step"] == pytest.approx(
+        record["read_per_s"] / record["step_per_s"], rel=1e-3
+    )
+
+
+def test_the_input_pipeline_names_data_that_is_not_prepared(tmp_path):
+    result = python("input_pipeline.py", f"--data={tmp_path}")
+    assert result.returncode == 1
+    assert f"error: {tmp_path} holds no prepared data set" in result.stderr
 
 
 def test_cold_start_sums_up_its_rounds():
