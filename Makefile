@@ -62,8 +62,9 @@ format: $(VENV)/.installed-test
 # On Linux, PyTorch comes with gigabytes of CUDA, which it does not need here; without:
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make bench
 bench: $(BENCH_VENV)/.installed
-	$(BENCH) benchmarks/train_step.py
-	$(BENCH) benchmarks/projection.py --growth
+	$(BENCH) benchmarks/train_step.py --turns=5
+	$(BENCH) benchmarks/step_profile.py --filters=32
+	$(BENCH) benchmarks/projection.py --growth --turns=4
 	$(BENCH) benchmarks/cold_start.py
 	$(BENCH) benchmarks/input_pipeline.py
 

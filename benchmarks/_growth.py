@@ -13,7 +13,7 @@ import numpy as np
 from _records import Record, significant
 
 CANDIDATES = (1, 2, 4, 8, 16, 32)
-SKETCHES = (1, 2, 4, 8, 16, 32, 64, 100)
+SKETCHES = (1, 2, 4, 8, 16, 32, 64)
 
 
 @dataclasses.dataclass(frozen=True)

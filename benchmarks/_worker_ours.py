@@ -12,11 +12,14 @@ import dataclasses
 import functools
 import json
 import sys
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import _kinds
 import _sketches
 import _turns
 import jax
@@ -74,6 +77,50 @@ def prepare_train_step(settings: Settings) -> Job:
         return {"seconds": (time.perf_counter() - start) / settings["steps"]}
 
     return ready, turn
+
+
+def prepare_profile(settings: Settings) -> Job:
+    """The same step, traced; without `pmap`, whose compiled text is not at hand."""
+    models = make_models(**settings["model"])
+    tx = make_tx(settings["learning_rate"], settings["beta1"])
+    key = jax.random.key(settings["seed"])
+    state = create_state(models, tx, key)
+    height, batch = settings["model"]["height"], settings["batch"]
+    real = np.zeros((batch, height, 2 * height, 3), np.float32)
+    z = sample_z(key, batch, models.gen.z_dim)
+    _hand_over(settings, _variables(state), real=real, z=z)
+    step = functools.partial(
+        train_step, models=models, tx=tx, ema_decay=settings["ema_decay"]
+    )
+    compiled = (
+        jax.jit(step, donate_argnums=0)
+        .lower(state, real, key)
+        .compile(parallel.COMPILER_OPTIONS["cpu"])
+    )
+    kinds = _kinds.of_instructions(compiled.as_text())
+
+    def turn() -> _turns.Reply:
+        nonlocal state
+        with tempfile.TemporaryDirectory() as folder:
+            with jax.profiler.trace(folder):
+                start = time.perf_counter()
+                state, _ = jax.block_until_ready(compiled(state, real, key))
+                seconds = time.perf_counter() - start
+            spent = _seconds_of_instructions(folder)
+        return {"seconds": seconds, "kinds": _kinds.summed(spent, kinds)}
+
+    return {}, turn
+
+
+def _seconds_of_instructions(folder: str) -> dict[str, float]:
+    """Of a trace: by instruction, loops left out, whose bodies are there."""
+    (file,) = Path(folder).rglob("*.xplane.pb")
+    spent: Counter[str] = Counter()
+    for plane in jax.profiler.ProfileData.from_file(str(file)).planes:
+        for event in (event for line in plane.lines for event in line.events):
+            if not event.name.startswith(("while", "Thunk", "Slinky", "$")):
+                spent[event.name] += event.duration_ns / 1e9
+    return dict(spent)
 
 
 def prepare_input_pipeline(settings: Settings) -> Job:
@@ -192,6 +239,7 @@ def _hand_over(settings: Settings, variables: GanPair, **arrays: Any) -> None:
 
 _JOBS = {
     "input_pipeline": prepare_input_pipeline,
+    "profile": prepare_profile,
     "train_step": prepare_train_step,
     "search": prepare_search,
     "completion": prepare_completion,

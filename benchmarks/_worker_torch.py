@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import _kinds
 import _turns
 import numpy as np
 import peer_torch
@@ -41,6 +42,25 @@ def prepare_train_step(settings: Settings) -> Job:
         return {"seconds": (time.perf_counter() - start) / settings["steps"]}
 
     return ready, turn
+
+
+def prepare_profile(settings: Settings) -> Job:
+    """The same step, traced."""
+    start_from = _taken_over(settings)
+    peer = _peer(settings, start_from, settings["learning_rate"], settings["beta1"])
+    real = peer_torch.mirrored(start_from["real"])
+    z = torch.from_numpy(start_from["z"])
+
+    def turn() -> _turns.Reply:
+        with torch.profiler.profile() as trace:
+            start = time.perf_counter()
+            peer.train_step(real, z)
+            seconds = time.perf_counter() - start
+        spent = {e.key: e.self_cpu_time_total / 1e6 for e in trace.key_averages()}
+        kinds = {name: _kinds.of_operator(name) for name in spent}
+        return {"seconds": seconds, "kinds": _kinds.summed(spent, kinds)}
+
+    return {}, turn
 
 
 def prepare_search(settings: Settings) -> Job:
@@ -134,6 +154,7 @@ def _search(
 
 
 _JOBS = {
+    "profile": prepare_profile,
     "train_step": prepare_train_step,
     "search": prepare_search,
     "completion": prepare_completion,

@@ -14,7 +14,7 @@ from cgan_jax import runtime
 AXIS_NAME = "device"
 # A third less temporary memory than XLA's default order of kernels, which runs some of
 # them side by side; no slower where it was measured (docs/performance.md).
-_COMPILER_OPTIONS = {
+COMPILER_OPTIONS = {
     "cpu": {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 }
 
@@ -59,7 +59,7 @@ def parallel_step(step_fn: Callable[..., Any], num_devices: int) -> Callable[...
         donate_argnums=0,
     )
 
-    options = _COMPILER_OPTIONS.get(devices[0].platform)
+    options = COMPILER_OPTIONS.get(devices[0].platform)
     compiled: Callable[..., Any] | None = None
 
     def step(state: Any, batch: np.ndarray, key: jax.Array) -> Any:

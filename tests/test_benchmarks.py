@@ -14,11 +14,12 @@ FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 
 import _growth
+import _kinds
 import _machine
 import _records
 import _turns
 
-SCRIPTS = ("train_step", "projection", "cold_start", "input_pipeline")
+SCRIPTS = ("train_step", "step_profile", "projection", "cold_start", "input_pipeline")
 # Writes down when it works; its seconds are the number of the turn times `factor`.
 WORKER = """
 import sys
@@ -269,3 +270,47 @@ def test_cold_start_shows_what_a_failed_command_said():
     )
     result = python("-c", code)
     assert re.search(r"exit code 4:\n42\n\nTrue\n$", result.stdout), result.stderr
+
+
+HLO = """
+  %ynn_fusion.3 = f32[9,8]{1,0} fusion(%a, %b), metadata={op_name="jit(f)/jvp(D)/conv_1/dot_general"}
+  %dot.1 = f32[9,8]{1,0} dot(%a, %b), metadata={op_name="jit(f)/transpose(jvp(G))/deconv_2/dot"}
+  ROOT %add_fusion = f32[9]{0} fusion(%c), metadata={op_name="jit(f)/jvp(D)/conv_1/stack"}
+  %r.7 = f32[9]{0} fusion(%c), metadata={op_name="jit(f)/jvp(Generator)/bn_1/rsqrt"}
+  %s = f32[9]{0} fusion(%c), metadata={op_name="jit(f)/jvp(Generator)/jit(relu)/max"}
+  %d = f32[9]{0} dot(%c, %c), metadata={op_name="jit(f)/jvp(Generator)/linear/dot_general"}
+  %m = f32[9]{0} fusion(%c), metadata={op_name="jit(f)/sqrt"}
+  %e = f32[9]{0} copy(%c), metadata={op_name="jit(f)/reshape"}
+"""
+
+
+def test_the_kinds_of_a_compiled_step():
+    kinds = _kinds.of_instructions(HLO)
+    assert kinds == {
+        "ynn_fusion.3": _kinds.PRODUCTS,
+        "dot.1": _kinds.PRODUCTS,
+        "add_fusion": _kinds.TRANSFORMS,
+        "r.7": _kinds.BATCH_NORM,
+        "s": _kinds.ACTIVATIONS,
+        "d": _kinds.OTHER,
+        "m": _kinds.ADAM,
+        "e": _kinds.LAYOUT,
+    }
+    spent = _kinds.summed({"dot.1": 1.0, "ynn_fusion.3": 2.0, "unnamed": 4.0}, kinds)
+    assert spent[_kinds.PRODUCTS] == 3.0 and spent[_kinds.OTHER] == 4.0
+    assert set(spent) == set(_kinds.KINDS) and sum(spent.values()) == 7.0
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("aten::convolution_backward", _kinds.PRODUCTS),
+        ("aten::native_batch_norm", _kinds.BATCH_NORM),
+        ("aten::leaky_relu_backward", _kinds.ACTIVATIONS),
+        ("aten::_fused_adam_", _kinds.ADAM),
+        ("aten::copy_", _kinds.LAYOUT),
+        ("aten::mm", _kinds.OTHER),
+    ],
+)
+def test_the_kinds_of_pytorch(name, kind):
+    assert _kinds.of_operator(name) == kind

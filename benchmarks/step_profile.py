@@ -1,0 +1,76 @@
+"""Where the time of a training step goes, ours beside PyTorch.
+
+    pip install -e . torch==2.13.0
+    python benchmarks/step_profile.py --filters=32
+
+Both sides trace the same step turn by turn, by `jax.profiler` and by `torch.profiler`.
+Tracing costs time of its own: the sums tell shares, `train_step.py` tells times. Kernels
+that run side by side are added up, so that a sum may exceed the step.
+
+Prints a JSON line for each number of filters and a table: milliseconds of each kind of
+work, medians over the turns.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+import _flags
+import _kinds
+import _machine
+import _records
+import _turns
+from _records import Record
+from absl import app, flags
+
+from cgan_jax.configs import default
+
+FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(_flags)
+flags.DEFINE_integer("batch", 64, "Pairs a step.", 2)
+flags.DEFINE_integer("turns", 3, "Traced steps of each side, after one discarded.", 1)
+
+
+def measure(filters: int) -> list[Record]:
+    """One row for each kind of work."""
+    config = default.get_config()
+    settings = {
+        "model": config.model.to_dict() | {"base_filters": filters},
+        "batch": FLAGS.batch,
+        "seed": config.seed,
+        "learning_rate": config.train.learning_rate,
+        "beta1": config.train.beta1,
+        "ema_decay": config.train.ema_decay,
+    }
+    ours, torch, _ = _turns.measure(
+        "profile", settings, FLAGS.turns, lambda *_: {}, peer=FLAGS.peer
+    )
+    return [
+        {"benchmark": "step_profile", "filters": filters, "kind": kind}
+        | {"ours_ms": _median(ours, kind), "torch_ms": _median(torch, kind)}
+        for kind in (*_kinds.KINDS, "step")
+    ]
+
+
+def _median(replies: Sequence[_turns.Reply], kind: str) -> float | None:
+    if not replies:
+        return None
+    seconds = [
+        reply["seconds"] if kind == "step" else reply["kinds"][kind]
+        for reply in replies
+    ]
+    return _records.significant(1e3 * statistics.median(seconds))
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {argv[1:]}")
+    if FLAGS.peer:
+        _machine.require_torch()
+    rows = (row for filters in FLAGS.filters for row in measure(int(filters)))
+    _records.report(rows, ("filters", "kind", "ours_ms", "torch_ms"))
+
+
+if __name__ == "__main__":
+    app.run(main)
