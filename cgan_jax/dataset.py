@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import inspect
 import io
 import json
 import multiprocessing
@@ -28,7 +27,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from cgan_jax.images import luma
-from cgan_jax.sketches import area_resize, sketch_fn
+from cgan_jax.simplify import style_fn, style_parameters
+from cgan_jax.sketches import area_resize
 from cgan_jax.sources import SPLITS, BrokenPictureError, Example, Source, open_source
 
 GIVEN = "given"  # the style of ready pairs, which bring their own sketches
@@ -162,7 +162,7 @@ def prepare_pairs(
       spec: the source of the pictures, see `cgan_jax.sources.open_source`.
       output: the folder to write; its parents are created if need be.
       size: side s of sketches and photographs, in pixels.
-      styles: names of sketch styles, see `cgan_jax.sketches.sketch_fn`; `given` for
+      styles: names of sketch styles, see `cgan_jax.simplify.style_fn`; `given` for
         ready pairs.
       frame: how the source cuts its pictures, see `open_source`.
       max_broken: the part of the pictures that may be broken, 0 to 1.
@@ -266,7 +266,7 @@ def _recipe(source: Source, styles: Sequence[str], size: int) -> dict[str, Any]:
             f"{GIVEN!r}, not {','.join(styles)!r}"
         )
     drawn = () if source.has_sketches else sorted(set(styles))
-    constants = {style: _constants(style) for style in drawn} or {GIVEN: {}}
+    constants = {style: style_parameters(style) for style in drawn} or {GIVEN: {}}
     recipe = {
         "format": _FORMAT,
         "size": size,
@@ -274,12 +274,6 @@ def _recipe(source: Source, styles: Sequence[str], size: int) -> dict[str, Any]:
         "source": _source_summary(source),
     }
     return json.loads(json.dumps(recipe))
-
-
-def _constants(style: str) -> dict[str, Any]:
-    """The values of a style's parameters."""
-    parameters = inspect.signature(sketch_fn(style)).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def _source_summary(source: Source) -> dict[str, Any]:
@@ -558,8 +552,8 @@ def draw_pair(
 ]:
     """The photograph and its sketch in each style, of one size; 255 is paper and 0 ink.
 
-    A ready pair has the one style `given`, whatever the styles. Else a sketch is drawn at the photograph's resolution and then reduced, both by area
-    averages.
+    A ready pair has the one style `given`, whatever the styles. Else a sketch is drawn at
+    the photograph's resolution and then reduced, both by area averages.
     """
     photo = example.photo.astype(np.float32) / 255
     if len(photo) > _OVERSAMPLING * size:
@@ -568,7 +562,7 @@ def draw_pair(
         sketches = {GIVEN: example.sketch.astype(np.float32) / 255}
     else:
         grey = luma(photo)
-        sketches = {style: sketch_fn(style)(grey) for style in styles}
+        sketches = {style: style_fn(style)(grey) for style in styles}
     reduced = {x: _to_uint8(area_resize(y, size)) for x, y in sketches.items()}
     return _to_uint8(area_resize(photo, size)), reduced
 

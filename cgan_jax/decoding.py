@@ -2,17 +2,29 @@
 
 import io
 from collections.abc import Callable
+from pathlib import PurePath
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 Square = tuple[int, int, int]  # left, top, side in pixels; may reach over the edge
+# Files of other names in a folder or an archive are no pictures.
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
 class BrokenPictureError(ValueError):
     """A picture that cannot be used; the message names it and says why."""
+
+
+def is_picture(path: PurePath) -> bool:
+    """Whether a file's name is that of a picture; hidden files are none.
+
+    macOS leaves `._face.png`, which is no picture, beside `face.png`.
+    """
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def read_photo(

@@ -4,12 +4,17 @@
 pixels of a picture 128 pixels high, as in `sketches`.
 """
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-from cgan_jax.sketches import picture_scale
+from cgan_jax.sketches import SketchFn, picture_scale, sketch_fn
 
+SIMPLIFIED = "_simplified"  # the end of the names of simplified styles
 _EIGHT = np.ones((3, 3), bool)  # pixels that touch at a corner are connected
 # Neighbours of a pixel, clockwise from the one above: rows and columns further.
 _AROUND = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
@@ -159,3 +164,30 @@ def _neighbours(black: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "8 h w"]:
             for row, column in _AROUND
         ]
     )
+
+
+def style_fn(name: str) -> SketchFn:
+    """The style of this name; `xdog_simplified` is `xdog`, simplified.
+
+    Raises:
+      ValueError: no style has this name; the message lists those there are.
+    """
+    draw = sketch_fn(name.removesuffix(SIMPLIFIED))
+    return (lambda grey: simplify(draw(grey))) if name.endswith(SIMPLIFIED) else draw
+
+
+def style_parameters(name: str) -> dict[str, Any]:
+    """The values of all parameters of a style, fit for JSON.
+
+    Raises:
+      ValueError: as of `style_fn`.
+    """
+    parameters = _defaults(sketch_fn(name.removesuffix(SIMPLIFIED)))
+    if name.endswith(SIMPLIFIED):
+        parameters["simplify"] = _defaults(simplify)
+    return parameters
+
+
+def _defaults(fn: Callable[..., Any]) -> dict[str, Any]:
+    parameters = inspect.signature(fn).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}

@@ -6,17 +6,15 @@ from pathlib import Path
 
 import numpy as np
 from absl import logging
-from jaxtyping import Float
-from PIL import Image
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
 
 from cgan_jax import sheets
-from cgan_jax.drawings import DrawingError, fit_square, read_drawing
-from cgan_jax.simplify import simplify
-from cgan_jax.sketches import SketchFn, area_resize, sketch_fn, style_names
+from cgan_jax.decoding import BrokenPictureError, is_picture, read_photo
+from cgan_jax.images import luma
+from cgan_jax.simplify import SIMPLIFIED, style_fn
+from cgan_jax.sketches import SketchFn, style_names
 
-_SUFFIXES = frozenset(
-    [".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"]
-)
 _MAX_SIDE = 1024  # larger photographs are reduced to it
 _SHEET_SIDE = 256  # of each picture on a sheet
 _SHEET_ROWS = 16
@@ -33,10 +31,8 @@ def find_styles(
     """
     if not names:
         raise ValueError(f"no style is named: choose among {', '.join(style_names())}")
-    styles = {name: sketch_fn(name) for name in names}
-    if simplified:
-        return {f"{name}_simplified": _simplified(styles[name]) for name in styles}
-    return styles
+    end = SIMPLIFIED if simplified else ""
+    return {f"{name}{end}": style_fn(f"{name}{end}") for name in names}
 
 
 def find_photos(inputs: Sequence[str | Path]) -> list[Path]:
@@ -49,7 +45,7 @@ def find_photos(inputs: Sequence[str | Path]) -> list[Path]:
     for path in map(Path, inputs):
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist: name photos and folders")
-        files = sorted(filter(_is_picture, path.iterdir())) if path.is_dir() else [path]
+        files = sorted(filter(is_picture, path.iterdir())) if path.is_dir() else [path]
         if not files:
             raise FileNotFoundError(f"the folder {path} holds no picture")
         found.update(dict.fromkeys(files))
@@ -61,8 +57,7 @@ def sketch_photos(
 ) -> int:
     """Writes `STYLE/NAME.png` for each photo and style, and sheets to compare them.
 
-    `comparison_001.png` and so on have 16 rows each: the photo, in grey as the styles
-    see it, then its sketches. Photos of more than 1024 pixels a side are reduced first.
+    `comparison_001.png` and so on have 16 rows each: the photo, then its sketches. Photos of more than 1024 pixels a side are reduced first.
     One that cannot be read is logged with the reason, the others are sketched.
 
     Args:
@@ -96,24 +91,16 @@ def _sketch(
     """Writes the sketches of each photo that can be read; yields its row of a sheet."""
     for photo, name in zip(photos, _result_names(photos), strict=True):
         try:
-            grey = _reduce(read_drawing(photo))
-        except DrawingError as error:
+            colour = _reduce(read_photo(photo.read_bytes, str(photo)))
+        except BrokenPictureError as error:
             logging.error("%s", error)
             continue
-        sketches = {style: draw(grey) for style, draw in styles.items()}
-        for style, sketch in sketches.items():
-            path = output / style / f"{name}.png"
-            sheets.save(sheets.grey_picture(sketch), path)
-        yield [_cell(picture) for picture in (grey, *sketches.values())]
-
-
-def _simplified(draw: SketchFn) -> SketchFn:
-    return lambda grey: simplify(draw(grey))
-
-
-def _is_picture(path: Path) -> bool:
-    # Hidden files: macOS leaves `._face.png`, which is none, beside `face.png`.
-    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+        grey = luma(colour.astype(np.float32) / 255)
+        row = [colour]
+        for style, draw in styles.items():
+            row.append(sheets.grey_picture(draw(grey)))
+            sheets.save(row[-1], output / style / f"{name}.png")
+        yield [_cell(picture) for picture in row]
 
 
 def _result_names(photos: Sequence[Path]) -> list[str]:
@@ -126,16 +113,14 @@ def _result_names(photos: Sequence[Path]) -> list[str]:
     return list(names)
 
 
-def _reduce(grey: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h2 w2"]:
+def _reduce(photo: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
     """The longer side at most _MAX_SIDE pixels."""
-    scale = _MAX_SIDE / max(grey.shape)
-    if scale >= 1:
-        return grey
-    height, width = (max(1, round(length * scale)) for length in grey.shape)
-    box = Image.Resampling.BOX
-    return np.asarray(Image.fromarray(grey).resize((width, height), box))
+    image = Image.fromarray(photo)
+    image.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.BOX, reducing_gap=None)
+    return np.asarray(image)
 
 
-def _cell(grey: Float[np.ndarray, "h w"]) -> sheets.Picture:
+def _cell(picture: sheets.Picture) -> sheets.Picture:
     """A square of a sheet, white beside the picture where it is not square."""
-    return sheets.grey_picture(area_resize(fit_square(grey), _SHEET_SIDE))
+    size = (_SHEET_SIDE, _SHEET_SIDE)
+    return np.asarray(ImageOps.pad(Image.fromarray(picture), size, color="white"))

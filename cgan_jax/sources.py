@@ -3,7 +3,12 @@
 from pathlib import Path, PurePosixPath
 
 from cgan_jax.archives import open_archive
-from cgan_jax.decoding import BrokenPictureError, centre_square
+from cgan_jax.decoding import (
+    SUFFIXES,
+    BrokenPictureError,
+    centre_square,
+    is_picture,
+)
 from cgan_jax.official import FRAMES, READERS
 from cgan_jax.pictures import (
     SPLITS,
@@ -26,9 +31,8 @@ __all__ = [
     "open_source",
 ]
 
-_SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
 _WANTED = (
-    f"give a folder or a ZIP archive of photographs ({', '.join(_SUFFIXES)}),"
+    f"give a folder or a ZIP archive of photographs ({', '.join(SUFFIXES)}),"
     " celeba:DIR, cub:DIR, cars:DIR or tfds:NAME"
 )
 
@@ -80,11 +84,7 @@ def _open_path(spec: str, path: Path) -> Source:
         archive = open_archive(path)
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f"{error}: {_WANTED}") from error
-    names = tuple(
-        name
-        for name in archive.names
-        if PurePosixPath(name).suffix.lower() in _SUFFIXES
-    )
+    names = tuple(name for name in archive.names if is_picture(PurePosixPath(name)))
     if not names:
         raise ValueError(f"{path} holds no picture: {_WANTED}")
     pairs = open_pairs(spec, archive, names)

@@ -26,19 +26,24 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return ours or record.levelno >= logging.WARNING
 
 
-def start(main: Callable[[list[str]], None]) -> None:
+def start(main: Callable[[list[str]], None], *, compiles: bool = True) -> None:
     """`app.run`, with a `--help` that also serves a command that pip installed.
 
     absl describes the module `__main__`, which there is pip's own script.
+
+    Args:
+      main: takes the arguments that are no flags.
+      compiles: whether the command runs jax, and so takes `--compilation_cache`.
     """
     module = sys.modules[main.__module__]
-    flags.FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[_CACHE_FLAG])
+    if compiles:
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[_CACHE_FLAG])
     if module.__name__ != "__main__":
         for flag in flags.FLAGS.get_flags_for_module(module):
             flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
         sys.modules["__main__"].__doc__ = module.__doc__
     absl_logging.get_absl_handler().addFilter(_is_ours)
-    app.run(functools.partial(_run, main))
+    app.run(functools.partial(_run, main) if compiles else main)
 
 
 def _run(main: Callable[[list[str]], None], argv: list[str]) -> None:

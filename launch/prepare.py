@@ -19,8 +19,8 @@ flags.DEFINE_string(
 flags.DEFINE_list(
     "style",
     _defaults.data.style,
-    "Sketch styles, separated by commas: xdog, xdog_solid, fdog, photocopy; 'given' for "
-    "ready pairs.",
+    "Sketch styles, separated by commas: xdog, xdog_solid, fdog, photocopy, each simplified "
+    "too, as in xdog_simplified; 'given' for ready pairs.",
 )
 flags.DEFINE_integer("size", _defaults.model.height, "Side of the pictures, pixels.", 1)
 flags.DEFINE_string(
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
     """Entry point of `cgan-prepare`."""
-    start(main)
+    start(main, compiles=False)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
     """Entry point of `cgan-sketch`."""
-    start(main)
+    start(main, compiles=False)
 
 
 if __name__ == "__main__":

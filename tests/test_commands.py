@@ -37,6 +37,10 @@ REQUIRED = {
     "sample": [],
     "train": ["--config=tiny", "--workdir=x"],
 }
+WITHOUT_JAX = {
+    "prepare": ["--source=missing", "--output=x"],
+    "sketch": ["missing.png", "out"],
+}
 HEAVY = {
     "tensorflow_datasets",
     "jax",
@@ -68,7 +72,8 @@ def assert_help(result, name):
     # absl leaves with 1 after --help.
     assert result.returncode in (0, 1)
     listed = re.findall(r"^  --(\S+):", result.stdout, re.MULTILINE)
-    assert sorted(listed) == sorted([*FLAGS[name], "compilation_cache"])
+    common = [] if name in WITHOUT_JAX else ["compilation_cache"]
+    assert sorted(listed) == sorted([*FLAGS[name], *common])
     assert "Traceback" not in result.stderr
 
 
@@ -79,6 +84,15 @@ def test_help_names_every_flag_and_loads_nothing_heavy(name):
     imported = set(re.findall(r"\| +(\w+)$", result.stderr, re.MULTILINE))
     assert "absl" in imported
     assert not imported & HEAVY
+
+
+@pytest.mark.parametrize("name", WITHOUT_JAX)
+def test_commands_that_compile_nothing_do_not_load_jax(name):
+    python = ["-X", "importtime"]
+    result = run(f"launch/{name}.py", *WITHOUT_JAX[name], python=python)
+    imported = set(re.findall(r"\| +(\w+)$", result.stderr, re.MULTILINE))
+    assert "numpy" in imported
+    assert not imported & {"jax", "flax", "optax"}
 
 
 @pytest.mark.parametrize("name", FLAGS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cgan_jax import simplify
+from cgan_jax import simplify, sketches
 
 EIGHT = np.ones((3, 3), bool)
 
@@ -167,3 +167,26 @@ def test_paper_stays_paper_and_black_is_no_error(shape, level):
     assert found.shape == shape
     if level == 1:
         np.testing.assert_array_equal(found, np.ones(shape))
+
+
+def test_a_simplified_style_is_the_style_simplified():
+    grey = np.random.default_rng(0).uniform(size=(32, 32)).astype(np.float32)
+    grey = sketches.area_resize(grey, 128)
+    expected = simplify.simplify(sketches.fdog(grey))
+    assert 0.01 < np.mean(expected < 0.5) < 0.9
+    np.testing.assert_array_equal(simplify.style_fn("fdog_simplified")(grey), expected)
+    np.testing.assert_array_equal(simplify.style_fn("fdog")(grey), sketches.fdog(grey))
+
+
+def test_the_parameters_of_a_style_are_named_with_their_values():
+    plain = simplify.style_parameters("xdog")
+    assert plain["sigma"] == 1.6 and "simplify" not in plain
+    both = simplify.style_parameters("xdog_simplified")
+    assert both["simplify"]["width"] == 2.5
+    assert both == plain | {"simplify": both["simplify"]}
+
+
+@pytest.mark.parametrize("fn", [simplify.style_fn, simplify.style_parameters])
+def test_an_unknown_style_is_refused(fn):
+    with pytest.raises(ValueError, match="unknown sketch style 'pencil'"):
+        fn("pencil_simplified")

@@ -10,18 +10,19 @@ import pytest
 from PIL import Image
 
 from cgan_jax import sheets, sketch_files, sketches
+from cgan_jax.images import luma
 from cgan_jax.simplify import simplify
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def save_photo(path, seed=0, size=(32, 32)):
-    """Writes a random photograph; returns its brightness."""
+    """Writes a random photograph; returns its brightness, as it is computed from RGB."""
     path.parent.mkdir(parents=True, exist_ok=True)
     levels = np.random.default_rng(seed).integers(0, 256, (4, 4), np.uint8)
     image = Image.fromarray(levels).resize(size, Image.Resampling.BICUBIC)
     image.save(path)
-    return np.asarray(image, np.float32) / 255
+    return luma(np.asarray(image.convert("RGB"), np.float32) / 255)
 
 
 def read(path):
@@ -48,7 +49,7 @@ def test_the_command_sketches_what_it_can_and_names_what_it_cannot(tmp_path):
     output = tmp_path / "out"
     result = run_command("--style=xdog,photocopy", tmp_path / "in", output)
     assert result.returncode == 1
-    assert f"cannot read {tmp_path / 'in' / 'b.jpg'}: it is not" in result.stderr
+    assert f"{tmp_path / 'in' / 'b.jpg'} is broken: its content" in result.stderr
     assert "1 of the photos could not be read" in result.stderr
     assert "Traceback" not in result.stderr
     written = sorted(str(p.relative_to(output)) for p in output.rglob("*.png"))
