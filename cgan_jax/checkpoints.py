@@ -2,59 +2,212 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
+from orbax.checkpoint.checkpoint_managers import (
+    AnyPreservationPolicy,
+    BestN,
+    LatestN,
+)
 
+from cgan_jax import parallel
 from cgan_jax.train_state import GanState
+
+# The score by which the best checkpoint is kept: the loss of the validation completions.
+LOSS = "validation_kl"
+_ITEMS = ("state", "iterator", "config")
+_ASIDE = "unreadable"
+
+
+class CheckpointError(OSError):
+    """Checkpoints cannot be written or read; the message says what is left."""
 
 
 class Snapshot(NamedTuple):
-    """What one moment of a run consists of."""
+    """What one moment of a run consists of.
+
+    Attributes:
+      state: all that a step changes.
+      iterator_state: where the batches are.
+      config: what the run computes, as JSON; see `workdir.changed_fields`.
+    """
 
     state: GanState
     iterator_state: dict[str, Any]
+    config: dict[str, Any]
 
 
 def open_manager(workdir: Path, *, keep: int | None) -> ocp.CheckpointManager:
-    """The checkpoints of a run, in `workdir/checkpoints`; the newest `keep` stay (all if None)."""
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+    """The checkpoints of a run, in `workdir/checkpoints`, for the process that trains.
+
+    The newest `keep` stay (all if None), and the one with the lowest `LOSS`. What a killed
+    process had half written goes.
+    """
+    best = BestN(
+        get_metric_fn=_loss, reverse=True, n=1, keep_checkpoints_without_metrics=False
+    )
+    return _open(
+        workdir,
+        preservation_policy=AnyPreservationPolicy([LatestN(keep), best]),
+        cleanup_tmp_directories=True,
+    )
+
+
+def open_reader(workdir: Path) -> ocp.CheckpointManager:
+    """The checkpoints of a run that may be in progress: nothing is changed."""
+    return _open(workdir, read_only=True)
+
+
+def _open(workdir: Path, **options: Any) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(
         (workdir / "checkpoints").absolute(),
-        options=options,
-        item_names=("state", "iterator"),
+        options=ocp.CheckpointManagerOptions(best_fn=_loss, best_mode="min", **options),
+        item_names=_ITEMS,
     )
 
 
-def save(manager: ocp.CheckpointManager, snapshot: Snapshot) -> None:
-    """Saves a snapshot under its step, in the background."""
-    manager.save(
-        int(snapshot.state.step),
-        args=ocp.args.Composite(
-            state=ocp.args.StandardSave(snapshot.state),
-            iterator=ocp.args.JsonSave(snapshot.iterator_state),
-        ),
-    )
+def _loss(metrics: Mapping[str, float]) -> float:
+    return metrics.get(LOSS, math.inf)
 
 
-def restore_latest(manager: ocp.CheckpointManager, like: GanState) -> Snapshot | None:
-    """The newest snapshot, or None if there is none.
+def save(
+    manager: ocp.CheckpointManager,
+    snapshot: Snapshot,
+    scores: Mapping[str, float] | None = None,
+) -> None:
+    """Saves a snapshot under its step, in the background; every host calls it.
+
+    Args:
+      manager: checkpoints of the run.
+      snapshot: the moment.
+      scores: of the validation completions, if they were made at this step.
+
+    Raises:
+      CheckpointError: this one or the one before cannot be written.
+    """
+    state, iterator_state, config = snapshot
+    with _explained(manager):
+        manager.save(
+            int(state.step),
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(parallel.to_all_hosts(state)),
+                iterator=ocp.args.JsonSave(iterator_state),
+                config=ocp.args.JsonSave(config),
+            ),
+            metrics=dict(scores or {}),
+            force=True,
+        )
+
+
+def check(manager: ocp.CheckpointManager) -> None:
+    """Raises CheckpointError if a save that has ended in the background failed."""
+    with _explained(manager):
+        manager.check_for_errors()
+
+
+def finish(manager: ocp.CheckpointManager) -> None:
+    """Waits until all is on disk; raises CheckpointError if something could not be."""
+    with _explained(manager):
+        manager.wait_until_finished()
+        manager.close()
+
+
+@contextlib.contextmanager
+def _explained(manager: ocp.CheckpointManager) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # orbax and tensorstore have many kinds
+        names = (path.name for path in manager.directory.iterdir())
+        steps = sorted(int(name) for name in names if name.isdigit())
+        left = f"the newest whole one is of step {steps[-1]}" if steps else "none is"
+        raise CheckpointError(
+            f"a checkpoint could not be written to {manager.directory} ({error}); {left}. "
+            "Is the disk full? Make room, then the same command goes on from there"
+        ) from error
+
+
+def restore_newest(
+    manager: ocp.CheckpointManager,
+    like: GanState,
+    check_config: Callable[[dict[str, Any]], None] = lambda config: None,
+) -> Snapshot | None:
+    """The newest snapshot that can be read, or None if there is none at all.
 
     Args:
       manager: checkpoints of the run.
       like: a state of the same shapes.
+      check_config: raises where the config of a snapshot does not suit.
+
+    Raises:
+      CheckpointError: there are some, and none can be read.
     """
-    step = manager.latest_step()
-    if step is None:
-        return None
+    steps = sorted(manager.all_steps(), reverse=True)
+    reasons = []
+    for step in steps:
+        try:
+            config = _read(manager, step, config=ocp.args.JsonRestore())["config"]
+        except Exception as error:  # noqa: BLE001 as above
+            reasons.append(_skip(step, error))
+            continue
+        check_config(config)
+        try:
+            return _restore(manager, step, like, config)
+        except Exception as error:  # noqa: BLE001
+            reasons.append(_skip(step, error))
+    if steps:
+        raise CheckpointError(
+            f"none of the checkpoints {steps} in {manager.directory} can be read "
+            f"({reasons[0]}): they are damaged, or of another model than the config's. Copy "
+            "them back from elsewhere, or choose another --workdir"
+        )
+    return None
+
+
+def _skip(step: int, error: Exception) -> str:
+    lines = str(error).splitlines() or [""]
+    reason = f"{type(error).__name__}: {lines[0]}"
+    logging.warning("the checkpoint of step %d cannot be read (%s)", step, reason)
+    return reason
+
+
+def _restore(
+    manager: ocp.CheckpointManager, step: int, like: GanState, config: dict[str, Any]
+) -> Snapshot:
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    restored = manager.restore(
+    restored = _read(
+        manager,
         step,
-        args=ocp.args.Composite(
-            state=ocp.args.StandardRestore(abstract),
-            iterator=ocp.args.JsonRestore(),
-        ),
+        state=ocp.args.StandardRestore(abstract),
+        iterator=ocp.args.JsonRestore(),
     )
-    return Snapshot(restored["state"], restored["iterator"])
+    return Snapshot(restored["state"], restored["iterator"], config)
+
+
+def _read(manager: ocp.CheckpointManager, step: int, **items: Any) -> Any:
+    return manager.restore(step, args=ocp.args.Composite(**items))
+
+
+def set_aside_newer(manager: ocp.CheckpointManager, step: int) -> None:
+    """Moves checkpoints of later steps, which cannot be read, out of the run's way.
+
+    To `unreadable/` beside `checkpoints/`: their steps will be done and saved again.
+    """
+    newer = [s for s in manager.all_steps() if s > step]
+    if not newer:
+        return
+    aside = Path(manager.directory).parent / _ASIDE
+    if parallel.is_first_host():
+        aside.mkdir(exist_ok=True)
+        for s in newer:
+            others = len(list(aside.glob(f"{s}.*")))
+            (Path(manager.directory) / str(s)).rename(aside / f"{s}.{others}")
+    parallel.wait_for_hosts("set aside")
+    logging.warning("moved the checkpoints of %s to %s", newer, aside)
+    manager.reload()

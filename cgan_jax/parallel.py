@@ -1,13 +1,16 @@
-"""Devices: the only module that names them."""
+"""Devices and hosts: the only module that names them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from orbax.checkpoint.utils import fully_replicated_host_local_array_to_global_array
 
 from cgan_jax import runtime
 
@@ -19,6 +22,96 @@ COMPILER_OPTIONS = {
 }
 
 
+def join_hosts(
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    *,
+    host_timeout: int = 100,
+) -> None:
+    """Makes this process one of many, before anything is computed.
+
+    Without arguments, jax looks whether it runs on a cluster that it knows (SLURM, Open
+    MPI, Kubernetes, TPU pods); if not, this process is the only one.
+
+    Args:
+      coordinator: `HOST:PORT` of process 0, the same in all processes.
+      num_processes: how many there are.
+      process_id: which one this is, from 0.
+      host_timeout: seconds after which a silent process counts as lost, which ends all.
+
+    Raises:
+      ValueError: one of the three is missing.
+    """
+    given = [x is not None for x in (coordinator, num_processes, process_id)]
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            num_processes,
+            process_id,
+            heartbeat_timeout_seconds=host_timeout,
+            shutdown_timeout_seconds=host_timeout,
+        )
+    except ValueError as error:
+        if any(given):
+            raise ValueError(
+                "--coordinator, --num_processes and --process_id go together where jax "
+                f"does not know the cluster ({error})"
+            ) from error
+
+
+def host() -> int:
+    """Index of this process, 0 if it is the only one."""
+    return jax.process_index()
+
+
+def num_hosts() -> int:
+    """Number of processes that train together."""
+    return jax.process_count()
+
+
+def is_first_host() -> bool:
+    """Whether this process writes what is written once."""
+    return host() == 0
+
+
+def wait_for_hosts(what: str) -> None:
+    """Waits until all processes have come here."""
+    multihost_utils.sync_global_devices(what)
+
+
+def as_first_host(x: float) -> float:
+    """The first process's value, for all."""
+    return float(multihost_utils.broadcast_one_to_all(np.float64(x)))
+
+
+def to_all_hosts(tree: Any) -> Any:
+    """What `parallel_step` returned, as one value of all processes: for orbax."""
+    if num_hosts() == 1:
+        return tree
+    return jax.tree.map(fully_replicated_host_local_array_to_global_array, tree)
+
+
+def one_copy(tree: Any) -> Any:
+    """What `parallel_step` returned, on one of this process's devices."""
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
+
+@contextlib.contextmanager
+def termination() -> Iterator[Callable[[int], bool]]:
+    """Inside the block, SIGTERM only takes note.
+
+    Yields:
+      A function of the step just done, to be called after every step: whether to stop
+      now. It tells all processes to stop after the same step, whichever got the signal.
+    """
+    if jax.distributed.is_initialized():
+        yield multihost_utils.reached_preemption_sync_point
+    else:
+        with runtime.noted_sigterm() as noted:
+            yield lambda step: noted()
+
+
 def replicate(tree: Any, num_devices: int) -> Any:
     """Copies a pytree to each device, as `parallel_step` returns it."""
     mesh = Mesh(np.array(_devices(num_devices)), (AXIS_NAME,))
@@ -26,6 +119,7 @@ def replicate(tree: Any, num_devices: int) -> Any:
 
 
 def _devices(num_devices: int) -> list[jax.Device]:
+    """So many of this process's devices."""
     available = jax.local_devices()
     if num_devices > len(available):
         raise ValueError(
@@ -34,8 +128,18 @@ def _devices(num_devices: int) -> list[jax.Device]:
     return available[:num_devices]
 
 
+def _devices_of_all_hosts(num_devices: int) -> list[jax.Device]:
+    """So many of each process's, in the order of processes."""
+    _devices(num_devices)
+    return [
+        device
+        for process in range(num_hosts())
+        for device in jax.local_devices(process)[:num_devices]
+    ]
+
+
 def parallel_step(step_fn: Callable[..., Any], num_devices: int) -> Callable[..., Any]:
-    """Shards `step_fn(state, batch, key)` over the batch by `jax.pmap`.
+    """Shards `step_fn(state, batch, key)` over the batch by `jax.pmap`, on all hosts.
 
     The state and the metrics are replicated and keep their shapes; the state is donated.
     The first call compiles, for the shapes that it sees.
@@ -44,12 +148,12 @@ def parallel_step(step_fn: Callable[..., Any], num_devices: int) -> Callable[...
 
     Args:
       step_fn: pure step of one device.
-      num_devices: how many of this process's devices; 1 is nothing special.
+      num_devices: how many of each process's devices; 1 is nothing special.
 
     Returns:
-      A step that takes the global batch.
+      A step that takes this process's part of the global batch.
     """
-    devices = _devices(num_devices)
+    devices = _devices_of_all_hosts(num_devices)
     mapped = jax.pmap(
         step_fn,
         AXIS_NAME,

@@ -23,8 +23,8 @@ def load_workdir(workdir: Path) -> Model:
     models = make_models(**config["model"])
     tx = make_tx(config["train"]["learning_rate"], config["train"]["beta1"])
     like = create_state(models, tx, jax.random.key(config["seed"]))
-    manager = checkpoints.open_manager(workdir, keep=None)
-    snapshot = checkpoints.restore_latest(manager, like)
+    manager = checkpoints.open_reader(workdir)
+    snapshot = checkpoints.restore_newest(manager, like)
     manager.close()
     if snapshot is None:
         raise ModelError(f"{workdir} has no checkpoint yet: wait for one")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import platform
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -66,3 +70,23 @@ def release_freed_memory() -> None:
 
 def _glibc() -> ctypes.CDLL | None:
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+
+
+@contextlib.contextmanager
+def noted_sigterm() -> Iterator[Callable[[], bool]]:
+    """Inside the block, SIGTERM does not end the process; outside, all is as before.
+
+    In a thread other than the main one, where Python takes no signals, nothing changes.
+
+    Yields:
+      A function that tells whether the signal has come.
+    """
+    came = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield came.is_set
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.set())
+    try:
+        yield came.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
+import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 from absl import logging
 
 from cgan_jax import (
     checkpoints,
+    finite,
     images,
     input_pipeline,
     model_files,
     parallel,
+    publish,
     sample,
     sheets,
+    validation,
 )
 from cgan_jax.dataset import Pairs, find_or_prepare, open_pairs
 from cgan_jax.metric_writer import MetricWriter
 from cgan_jax.models import (
     GanPair,
+    Generator,
     generate,
     make_models,
-    recompute_batch_stats,
     sample_z,
 )
+from cgan_jax.projection import Search
 from cgan_jax.train_state import (
     GanState,
     create_state,
@@ -36,6 +45,11 @@ from cgan_jax.train_state import (
     state_from_variables,
 )
 from cgan_jax.train_step import train_step
+from cgan_jax.workdir import check_unchanged, held, naming, write_config
+
+
+class Terminated(Exception):
+    """The run was asked to end, and has saved all that it needs to go on."""
 
 
 def train(
@@ -44,73 +58,186 @@ def train(
     *,
     num_devices: int = 1,
     init_from: str | None = None,
+    allow_config_change: bool = False,
 ) -> GanState:
     """Trains until `config.train.num_epochs` are done, from the newest checkpoint on.
 
-    Writes `config.json`, `metrics.jsonl`, `checkpoints/` and `samples/` to `workdir`.
+    Writes `config.json`, `metrics.jsonl`, `checkpoints/`, `samples/` and `validation/` to
+    `workdir`. Every process of a run on many hosts calls it.
 
     Args:
       config: fields as in `configs/default.py`.
-      workdir: folder of this run; made if missing, resumed if it has checkpoints.
-      num_devices: devices that share each batch.
+      workdir: folder of this run, the same for all hosts; made if missing, resumed if it
+        has checkpoints.
+      num_devices: devices of each host that share each batch.
       init_from: published model (a name or a folder) whose weights a new run starts from.
+      allow_config_change: go on although the run began with another config.
 
     Returns:
       The last state.
 
     Raises:
+      Terminated: SIGTERM came; the state is saved.
       ValueError: the data cannot fill a batch, the batch does not divide among the
-        devices, or `init_from` is a model of another shape.
+        devices, `init_from` is a model of another shape, or the config has changed.
+      OSError: the workdir is in use, or a file cannot be written or read.
+      finite.NonFiniteError: the losses or the state are infinite or not a number.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
+    lock = held(workdir) if parallel.is_first_host() else contextlib.nullcontext()
+    with lock:
+        run = _start(config, workdir, num_devices, init_from, allow_config_change)
+        with parallel.termination() as must_stop:
+            return _loop(run, must_stop)
+
+
+@dataclasses.dataclass
+class _Run:
+    """What the loop works with."""
+
+    config: ml_collections.ConfigDict
+    workdir: Path
+    facts: dict[str, Any]
+    models: GanPair
+    state: GanState
+    iterator: Any
+    step_fn: Callable[..., Any]
+    manager: Any
+    num_steps: int
+    held_out: np.ndarray | None
+
+
+def _start(
+    config: ml_collections.ConfigDict,
+    workdir: Path,
+    num_devices: int,
+    init_from: str | None,
+    allow_config_change: bool,
+) -> _Run:
+    """Everything up to the first step, from the newest checkpoint if there is one."""
     pairs = _training_pairs(config)
     iterator = input_pipeline.make_train_iterator(
         pairs,
         batch_size=config.train.batch_size,
         seed=config.seed,
         flip=config.data.flip,
+        host=parallel.host(),
+        num_hosts=parallel.num_hosts(),
     )
-    num_steps = config.train.num_epochs * len(pairs) // config.train.batch_size
-    (workdir / "config.json").write_text(config.to_json_best_effort(indent=2))
-
-    axis = parallel.AXIS_NAME
-    models = make_models(**config.model, axis_name=axis)
+    models = make_models(**config.model, axis_name=parallel.AXIS_NAME)
     tx = make_tx(config.train.learning_rate, config.train.beta1)
     state = _initial_state(models, tx, config, init_from)
     state = parallel.replicate(state, num_devices)
+    facts = _facts(config, pairs)
     manager = checkpoints.open_manager(workdir, keep=config.report.checkpoints_kept)
-    snapshot = checkpoints.restore_latest(manager, state)
+    snapshot = checkpoints.restore_newest(
+        manager,
+        state,
+        functools.partial(check_unchanged, now=facts, allow_change=allow_config_change),
+    )
     if snapshot is not None:
         state = snapshot.state
         iterator.set_state(snapshot.iterator_state)
         logging.info("resumed at step %d", int(state.step))
-
-    step_fn = parallel.parallel_step(
-        functools.partial(
-            train_step,
-            models=models,
-            tx=tx,
-            ema_decay=config.train.ema_decay,
-            axis_name=axis,
-        ),
-        num_devices,
+        checkpoints.set_aside_newer(manager, int(state.step))
+    if parallel.is_first_host():
+        write_config(workdir, config.to_dict())
+    return _Run(
+        config,
+        workdir,
+        facts,
+        models,
+        state,
+        iterator,
+        _step_fn(config, models, tx, num_devices),
+        manager,
+        config.train.num_epochs * len(pairs) // config.train.batch_size,
+        _held_out(config, pairs),
     )
+
+
+def _facts(config: ml_collections.ConfigDict, pairs: Pairs) -> dict[str, Any]:
+    """The config and the pictures, as JSON: what must not change when a run goes on."""
+    fingerprint = pairs.manifest["source"]["fingerprint"]
+    return json.loads(config.to_json()) | {"pictures": fingerprint}
+
+
+def _step_fn(
+    config: ml_collections.ConfigDict, models: GanPair, tx: GanPair, num_devices: int
+) -> Callable[..., Any]:
+    step = functools.partial(
+        train_step,
+        models=models,
+        tx=tx,
+        ema_decay=config.train.ema_decay,
+        axis_name=parallel.AXIS_NAME,
+    )
+    return parallel.parallel_step(finite.watched(step), num_devices)
+
+
+def _loop(run: _Run, must_stop: Callable[[int], bool]) -> GanState:
+    report, state, num_steps = run.config.report, run.state, run.num_steps
     first = int(state.step)
-    writer = MetricWriter(workdir, from_step=first)
-    progress = _Progress(first, num_steps, config.train.batch_size)
-    key = jax.random.key(config.seed)
+    watch = finite.Watch(state)
+    reports = _Reports(run, first)
+    clock = _Clock(60 * report.checkpoint_every_minutes)
+    key = jax.random.key(run.config.seed)
     for step in range(first + 1, num_steps + 1):
-        state, metrics = step_fn(state, next(iterator)["joint"], key)
-        if step % config.report.log_every_steps == 0 or step == num_steps:
-            scalars = {name: float(x) for name, x in metrics.items()}
-            writer.write(step, scalars | progress.report(step, scalars))
-        if step % config.report.sample_every_steps == 0 or step == num_steps:
-            write_samples(workdir, models, state, config.report.num_samples)
-        if step % config.report.checkpoint_every_steps == 0 or step == num_steps:
-            checkpoints.save(manager, checkpoints.Snapshot(state, iterator.get_state()))
-    manager.wait_until_finished()
-    manager.close()
+        state, metrics = run.step_fn(state, next(run.iterator)["joint"], key)
+        watch.add(step, metrics)
+        stopping, last = must_stop(step), step == num_steps
+        logs, samples, validates, saves = (
+            last or step % every == 0
+            for every in (
+                report.log_every_steps,
+                report.sample_every_steps,
+                report.validate_every_steps,
+                report.checkpoint_every_steps,
+            )
+        )
+        saves = saves or validates or stopping or (logs and clock.is_due())
+        if not (logs or samples or saves):
+            continue
+        scalars = _finite_scalars(watch, run.manager)
+        checkpoints.check(run.manager)
+        scores = reports.validate(step, state) if validates else {}
+        if logs or scores:
+            reports.write_line(step, scalars | scores)
+        if samples:
+            reports.sample(step, state)
+        if saves:
+            _save(run, state, scores)
+            clock.restart()
+        if stopping and not last:
+            checkpoints.finish(run.manager)
+            raise Terminated(
+                f"SIGTERM: saved step {step} of {num_steps} in {run.workdir}; the same "
+                "command goes on from there"
+            )
+    checkpoints.finish(run.manager)
     return state
+
+
+def _finite_scalars(watch: finite.Watch, manager: Any) -> dict[str, float]:
+    try:
+        return watch.newest()
+    except finite.NonFiniteError as error:
+        checkpoints.finish(manager)
+        saved = manager.latest_step()
+        kept = (
+            "there is no checkpoint yet"
+            if saved is None
+            else (f"the newest checkpoint, of step {saved}, is finite and kept")
+        )
+        raise finite.NonFiniteError(
+            f"{error}; {kept}. The same command would come here again: go on with another "
+            "config, such as a lower config.train.learning_rate, and --allow_config_change"
+        ) from error
+
+
+def _save(run: _Run, state: GanState, scores: dict[str, float]) -> None:
+    iterator_state = run.iterator.get_state()
+    snapshot = checkpoints.Snapshot(state, iterator_state, run.facts)
+    checkpoints.save(run.manager, snapshot, scores)
 
 
 def _training_pairs(config: ml_collections.ConfigDict) -> Pairs:
@@ -124,6 +251,17 @@ def _training_pairs(config: ml_collections.ConfigDict) -> Pairs:
         max_broken=config.data.max_broken,
     )
     return open_pairs(folder, "train", styles)
+
+
+def _held_out(config: ml_collections.ConfigDict, pairs: Pairs) -> np.ndarray | None:
+    """The joint images of the sketches that are completed on the way, if there are any."""
+    if not config.report.num_validation:
+        return None
+    if not pairs.manifest["counts"].get("validation"):
+        logging.warning("no pictures are held out for validation: nothing is completed")
+        return None
+    held_out = open_pairs(pairs.folder, "validation", pairs.styles)
+    return validation.choose(held_out, config.report.num_validation)
 
 
 def _initial_state(
@@ -174,21 +312,79 @@ def _duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def _sample(gen: Any, ema_params: Any, key: jax.Array, num_samples: int) -> jax.Array:
-    stats = recompute_batch_stats(gen, ema_params, key)
-    variables = {"params": ema_params, "batch_stats": stats}
-    return generate(gen, variables, sample_z(key, num_samples, gen.z_dim))
+class _Clock:
+    """Whether so many seconds have passed, by the first host's watch."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.restart()
+
+    def restart(self) -> None:
+        self._begin = time.monotonic()
+
+    def is_due(self) -> bool:
+        passed = time.monotonic() - self._begin
+        return parallel.as_first_host(passed) >= self._seconds
 
 
-def write_samples(
-    workdir: Path, models: GanPair, state: GanState, num_samples: int
-) -> Path:
-    """Writes a sheet of pairs from the averaged generator, always of the same latents."""
-    joint = _sample(models.gen, state.ema_params, jax.random.key(0), num_samples)
-    sheet = sample.pair_sheet(images.to_uint8(jax.device_get(joint)))
-    folder = workdir / "samples"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"step_{int(state.step):06d}.png"
-    sheets.save(sheet, path)
-    return path
+class _Reports:
+    """What people watch; every host computes it, the first one writes it."""
+
+    def __init__(self, run: _Run, first: int) -> None:
+        self._run = run
+        self._progress = _Progress(first, run.num_steps, run.config.train.batch_size)
+        if parallel.is_first_host():
+            self._writer = MetricWriter(run.workdir, from_step=first)
+
+    def write_line(self, step: int, scalars: dict[str, float]) -> None:
+        """Appends one line to `metrics.jsonl`, and logs it."""
+        if parallel.is_first_host():
+            with naming(self._run.workdir / "metrics.jsonl"):
+                rate = self._progress.report(step, scalars)
+                self._writer.write(step, scalars | rate)
+
+    def sample(self, step: int, state: GanState) -> None:
+        """Writes a sheet of pairs of the averaged generator, always of the same latents."""
+        variables = _averaged(self._run.models, parallel.one_copy(state))
+        joint = _sample(
+            self._run.models.gen, variables.gen, self._run.config.report.num_samples
+        )
+        sheet = sample.pair_sheet(images.to_uint8(jax.device_get(joint)))
+        self._save_sheet("samples", step, sheet)
+
+    def validate(self, step: int, state: GanState) -> dict[str, float]:
+        """Completes the held-out sketches, if any; their scores and a sheet."""
+        run, report = self._run, self._run.config.report
+        if run.held_out is None:
+            return {}
+        search = dataclasses.replace(
+            Search(**run.config.projection),
+            num_starts=report.validation_starts,
+            num_candidates=1,
+            num_steps=report.validation_steps,
+        )
+        found = validation.complete(
+            _averaged(run.models, parallel.one_copy(state)),
+            run.held_out,
+            models=run.models,
+            search=search,
+        )
+        self._save_sheet(
+            "validation", step, validation.sheet(run.held_out, found.joint)
+        )
+        return {name: parallel.as_first_host(x) for name, x in found.scores.items()}
+
+    def _save_sheet(self, folder: str, step: int, sheet: sheets.Picture) -> None:
+        if parallel.is_first_host():
+            path = self._run.workdir / folder / f"step_{step:06d}.png"
+            path.parent.mkdir(exist_ok=True)
+            with naming(path):
+                sheets.save(sheet, path)
+
+
+_averaged = jax.jit(publish.averaged_variables, static_argnums=0)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _sample(gen: Generator, variables: Any, num_samples: int) -> jax.Array:
+    return generate(gen, variables, sample_z(jax.random.key(0), num_samples, gen.z_dim))

@@ -42,8 +42,15 @@ def get_config(style: str = "xdog") -> ml_collections.ConfigDict:
     config.report.log_every_steps = 50  # ours
     config.report.sample_every_steps = 500  # ours
     config.report.checkpoint_every_steps = 500  # ours
-    config.report.checkpoints_kept = 3  # ours
+    config.report.checkpoint_every_minutes = 15.0  # ours; looked at when it logs
+    config.report.checkpoints_kept = 3  # ours; the newest, and beside them the best
     config.report.num_samples = 32  # ours; pairs on a sample sheet
+    # Held-out sketches that are completed on the way; the checkpoint is kept whose
+    # completions have the lowest KL.
+    config.report.validate_every_steps = 500  # ours
+    config.report.num_validation = 16  # ours; sketches; 0 completes none
+    config.report.validation_starts = 256  # ours; as projection.num_starts
+    config.report.validation_steps = 20  # ours; as projection.num_steps
 
     config.projection = ml_collections.ConfigDict()
     config.projection.num_starts = 1024  # ours; latents that are ranked

@@ -17,4 +17,8 @@ def get_config(style: str = "xdog") -> ml_collections.ConfigDict:
     config.report.sample_every_steps = 4  # ours
     config.report.checkpoint_every_steps = 4  # ours
     config.report.num_samples = 8  # ours
+    config.report.validate_every_steps = 8  # ours
+    config.report.num_validation = 4  # ours
+    config.report.validation_starts = 64  # ours
+    config.report.validation_steps = 5  # ours
     return config

@@ -1,9 +1,10 @@
 """Trains a contextual GAN; the same command again goes on from the newest checkpoint."""
 
+import signal
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from cgan_jax.configs import resolve
@@ -21,9 +22,27 @@ config_flags.DEFINE_config_file(
 flags.DEFINE_string(
     "workdir", None, "Folder of this run: checkpoints, metrics, samples."
 )
-flags.DEFINE_integer("num_devices", 1, "Local devices that share each batch.", 1)
+flags.DEFINE_integer(
+    "num_devices", 1, "Devices of each process that share each batch.", 1
+)
 flags.DEFINE_string(
     "init_from", None, "Published model (name or folder) that a new run starts from."
+)
+flags.DEFINE_bool(
+    "allow_config_change",
+    False,
+    "Go on from a checkpoint although the run began with another config.",
+)
+flags.DEFINE_string(
+    "coordinator",
+    None,
+    "HOST:PORT of process 0 of a run on many hosts; with --num_processes and --process_id. "
+    "On clusters that jax knows, such as SLURM and TPU pods, all three are found out.",
+)
+flags.DEFINE_integer("num_processes", None, "Processes of a run on many hosts.", 1)
+flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.", 0)
+flags.DEFINE_integer(
+    "host_timeout", 100, "Seconds after which a silent process counts as lost.", 1
 )
 flags.mark_flags_as_required(["config", "workdir"])
 
@@ -31,16 +50,26 @@ flags.mark_flags_as_required(["config", "workdir"])
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
-    from cgan_jax import train  # after the flags: --help stays fast
+    from cgan_jax import finite, parallel, train  # after the flags: --help stays fast
 
     try:
+        parallel.join_hosts(
+            FLAGS.coordinator,
+            FLAGS.num_processes,
+            FLAGS.process_id,
+            host_timeout=FLAGS.host_timeout,
+        )
         train.train(
             FLAGS.config,
             Path(FLAGS.workdir),
             num_devices=FLAGS.num_devices,
             init_from=FLAGS.init_from,
+            allow_config_change=FLAGS.allow_config_change,
         )
-    except (OSError, ValueError) as error:
+    except train.Terminated as stopped:
+        logging.warning("%s", stopped)
+        sys.exit(128 + signal.SIGTERM)
+    except (OSError, ValueError, finite.NonFiniteError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -12,6 +12,7 @@ from cgan_jax.checkpoints import Snapshot
 from cgan_jax.models import GanPair
 from cgan_jax.train_state import GanState, make_tx
 
+CONFIG = {"seed": 1}
 ITERATOR_STATE = {"next_index": 3, "nested": {"epoch": [1, 2], "name": "x"}}
 
 
@@ -39,7 +40,7 @@ def make_state(step, seed=0):
 def save_steps(workdir, steps, keep):
     manager = checkpoints.open_manager(workdir, keep=keep)
     for step in steps:
-        checkpoints.save(manager, Snapshot(make_state(step, seed=step), {"at": step}))
+        checkpoints.save(manager, Snapshot(make_state(step, seed=step), {"at": step}, CONFIG))
     manager.wait_until_finished()
     manager.close()
 
@@ -47,7 +48,7 @@ def save_steps(workdir, steps, keep):
 def restore(workdir, like):
     """Restores as another process would."""
     manager = checkpoints.open_manager(workdir, keep=None)
-    snapshot = checkpoints.restore_latest(manager, like)
+    snapshot = checkpoints.restore_newest(manager, like)
     manager.close()
     return snapshot
 
@@ -55,7 +56,7 @@ def restore(workdir, like):
 def test_a_snapshot_comes_back_as_it_was(tmp_path):
     state = make_state(7)
     manager = checkpoints.open_manager(tmp_path, keep=1)
-    checkpoints.save(manager, Snapshot(state, ITERATOR_STATE))
+    checkpoints.save(manager, Snapshot(state, ITERATOR_STATE, CONFIG))
     manager.close()
     restored = restore(tmp_path, make_state(0, seed=1))
     assert isinstance(restored.state, GanState)
@@ -89,7 +90,7 @@ def test_the_state_may_be_donated_while_it_is_being_saved(tmp_path):
     state = parallel.replicate(make_state(5), 2)
     add = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0)
     manager = checkpoints.open_manager(tmp_path, keep=1)
-    checkpoints.save(manager, Snapshot(state, {}))
+    checkpoints.save(manager, Snapshot(state, {}, {}))
     jax.block_until_ready(add(state))
     assert state.step.is_deleted()
     manager.close()

@@ -14,7 +14,7 @@ import cgan_jax
 PACKAGE = Path(cgan_jax.__file__).parent
 # A module imports only what stands on an earlier line.
 ORDER = [
-    {"configs", "winograd", "runtime"},
+    {"configs", "winograd", "runtime", "workdir"},
     {
         "images",
         "edge_flow",
@@ -36,8 +36,16 @@ ORDER = [
     {"official"},
     {"sources"},
     {"dataset"},
-    {"input_pipeline", "train_step", "checkpoints", "sample", "sketch_files"},
+    {
+        "input_pipeline",
+        "train_step",
+        "checkpoints",
+        "finite",
+        "sample",
+        "sketch_files",
+    },
     {"projection", "publish"},
+    {"validation"},
     {"train"},
     {"complete"},
     {"evaluation"},

@@ -43,7 +43,7 @@ def workdir(tmp_path_factory, state):
     workdir.mkdir()
     (workdir / "config.json").write_text(json.dumps(CONFIG))
     manager = checkpoints.open_manager(workdir, keep=1)
-    checkpoints.save(manager, Snapshot(state, {}))
+    checkpoints.save(manager, Snapshot(state, {}, {}))
     manager.close()
     return workdir
 
