@@ -40,7 +40,9 @@ def make_state(step, seed=0):
 def save_steps(workdir, steps, keep):
     manager = checkpoints.open_manager(workdir, keep=keep)
     for step in steps:
-        checkpoints.save(manager, Snapshot(make_state(step, seed=step), {"at": step}, CONFIG))
+        checkpoints.save(
+            manager, Snapshot(make_state(step, seed=step), {"at": step}, CONFIG)
+        )
     manager.wait_until_finished()
     manager.close()
 

@@ -1,0 +1,143 @@
+"""Two processes of two fake devices each train as one process with four."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from PIL import Image
+from tiny_models import ARGUMENTS
+
+NUM_STEPS = 4
+# The command, with plain descent: Adam turns the rounding of small gradients into steps
+# of full length.
+CODE = """
+import optax
+from cgan_jax import train
+from cgan_jax.launch import train as command
+from cgan_jax.models import GanPair
+sgd = optax.sgd(0.01, momentum=0.0)
+train.make_tx = lambda *_: GanPair(sgd, sgd)
+command.run()
+"""
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for split in ("train", "validation"):
+        (folder / split).mkdir()
+        rng = np.random.default_rng(len(split))
+        for i in range(8):
+            noise = rng.integers(0, 256, (16, 16, 3), np.uint8)
+            Image.fromarray(noise).save(folder / split / f"{split}_{i}.png")
+    kept = tmp_path_factory.mktemp("kept")
+    model = {f"model.{name}": value for name, value in ARGUMENTS.items()}
+    fields = model | {
+        "data.source": folder,
+        "data.cache_dir": kept,
+        "data.flip": False,
+        "train.batch_size": 8,
+        "train.num_epochs": NUM_STEPS,
+        "report.log_every_steps": 1,
+        "report.checkpoint_every_steps": 2,
+        "report.num_validation": 2,
+    }
+
+    def start(workdir, *flags, num_devices, **changed):
+        changed = {name.replace("__", "."): x for name, x in changed.items()}
+        settings = [f"--config.{name}={x}" for name, x in (fields | changed).items()]
+        environment = {
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={num_devices}",
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        }
+        return subprocess.Popen(
+            [sys.executable, "-c", CODE, "--config=tiny", f"--workdir={workdir}"]
+            + [f"--num_devices={num_devices}", "--compilation_cache=", *flags]
+            + settings,
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return start
+
+
+def start_two(start, workdir, **changed):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = [f"--coordinator=127.0.0.1:{port}", "--num_processes=2"]
+    common += ["--host_timeout=20"]
+    return [
+        start(workdir, *common, f"--process_id={i}", num_devices=2, **changed)
+        for i in range(2)
+    ]
+
+
+def finish(process, code=0):
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == code, output
+    return output
+
+
+def lines(workdir):
+    path = workdir / "metrics.jsonl"
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def wait_for_lines(workdir, count, processes):
+    while len(lines(workdir)) < count:
+        assert all(p.poll() is None for p in processes), processes[0].communicate()[0]
+        time.sleep(0.01)
+
+
+def test_two_hosts_train_as_one(start, tmp_path):
+    finish(start(tmp_path / "one", num_devices=4))
+    for process in start_two(start, tmp_path / "two"):
+        finish(process)
+    one, two = lines(tmp_path / "one"), lines(tmp_path / "two")
+    assert [line["step"] for line in two] == [1, 2, 3, 4]
+    for want, got in zip(one, two, strict=True):
+        assert want.keys() == got.keys()
+        for name in want.keys() - {"images_per_second"}:
+            np.testing.assert_allclose(got[name], want[name], rtol=1e-4, err_msg=name)
+    assert "validation_kl" in two[-1]
+    states = [params(tmp_path / name) for name in ("one", "two")]
+    for want, got in zip(*map(jax.tree.leaves, states), strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * np.abs(want).max())
+
+
+def params(workdir):
+    """The newest parameters, read without knowing their optimizer."""
+    newest = max((workdir / "checkpoints").iterdir(), key=lambda p: int(p.name))
+    assert newest.name == str(NUM_STEPS)
+    return ocp.StandardCheckpointer().restore(newest / "state")["params"]
+
+
+def test_all_hosts_stop_at_the_same_step(start, tmp_path):
+    processes = start_two(start, tmp_path, train__num_epochs=100000)
+    wait_for_lines(tmp_path, 3, processes)
+    processes[1].send_signal(signal.SIGTERM)
+    outputs = [finish(process, 128 + signal.SIGTERM) for process in processes]
+    (step,) = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert all(f"SIGTERM: saved step {step} of" in output for output in outputs)
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_host_ends_the_others_with_an_error(start, tmp_path, lost):
+    processes = start_two(start, tmp_path, train__num_epochs=100000)
+    wait_for_lines(tmp_path, 3, processes)
+    processes[lost].kill()
+    processes[1 - lost].communicate(timeout=100)
+    assert processes[1 - lost].returncode not in (0, 128 + signal.SIGTERM)
+    processes[lost].communicate()
