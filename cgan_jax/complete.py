@@ -1,4 +1,4 @@
-"""Drawings in, photographs out: files around the projection."""
+"""Drawings in, photographs out, or the reverse: files around the projection."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 from cgan_jax import images, model_files, runtime, sheets
-from cgan_jax.drawings import DrawingError, fit_square, read_drawing
+from cgan_jax.drawings import DrawingError
+from cgan_jax.inputs import Known
 from cgan_jax.model_files import Model
 from cgan_jax.projection import (
     Candidates,
     Search,
     Starts,
     compile_project,
+    count_passes,
     draw_starts,
     project,
 )
@@ -34,20 +36,23 @@ _SUFFIXES = frozenset(
 )
 
 
-class Drawing(NamedTuple):
-    """A drawing that was read.
+# Answers of `top_k` differ by this much: root mean square over the pixels that were not
+# known, in [-1, 1].
+LEAST_DIFFERENCE = 0.2
+
+
+class Input(NamedTuple):
+    """A file that was read.
 
     Attributes:
       name: folder of its results below the output.
-      path: its file.
-      original: as it was read, squared, for the contact sheet; in [0, 1].
-      sketch: as the model sees it, in [0, 1].
+      path: the file.
+      known: what it tells.
     """
 
     name: str
     path: Path
-    original: Float[np.ndarray, "side side"]
-    sketch: Float[np.ndarray, "size size"]
+    known: Known
 
 
 def load_model(name_or_folder: str) -> Model:
@@ -109,59 +114,113 @@ def complete(
     model: Model,
     paths: Sequence[Path],
     output: Path,
-    prepare: Callable[[Float[np.ndarray, "h w"]], Float[np.ndarray, "s s"]],
+    read: Callable[[Path], Known],
     search: Search,
     *,
+    mask: Float[np.ndarray, "h w"],
     seed: int,
     block_size: int,
+    top_k: int = 1,
+    save_z: bool = False,
 ) -> int:
-    """Completes drawings; writes `NAME/{photo,joint}.png`, `NAME/report.json`, a sheet.
+    """Completes pictures; writes folders with answers and `report.json`, and a sheet.
 
-    A drawing that cannot be used is logged with the reason, the others complete. What is
-    done is written at once.
+    Each folder holds `joint.png`, G(z), and what was searched for: `photo.png` or
+    `sketch.png`, or under a mask of its own `completed.png`, with what is known in its
+    place. A picture that cannot be used is logged with the reason, the others complete.
+    What is done is written at once.
 
     Args:
       model: the model.
-      paths: files of drawings.
+      paths: the pictures.
       output: folder of the results.
-      prepare: turns a drawing in [0, 1] into the model's sketch, or raises DrawingError.
+      read: what a picture tells of its joint image; raises DrawingError.
       search: the loss and the budget.
+      mask: 1 on the pixels of joint images that the pictures tell, 0 elsewhere.
       seed: of the starts.
-      block_size: drawings that are searched for side by side. Results of other sizes
+      block_size: pictures that are searched for side by side. Results of other sizes
         differ by rounding, which many steps amplify.
+      top_k: answers that are written, `joint_2.png` and so on; see `choose_different`.
+      save_z: whether to write `z.npy`, the latents of all candidates, best first.
 
     Returns:
-      The number of drawings that could not be used.
+      The number of pictures that could not be used.
+
+    Raises:
+      ValueError: there are fewer candidates than answers.
     """
-    drawings = list(_read(paths, prepare))
+    if not 1 <= top_k <= search.num_candidates:
+        raise ValueError(
+            f"top_k is {top_k}: it must be at least 1 and at most num_candidates, "
+            f"{search.num_candidates}"
+        )
+    inputs = list(_read(paths, read))
     output.mkdir(parents=True, exist_ok=True)
-    if not drawings:
+    if not inputs:
         return len(paths)
-    sketches = np.stack([drawing.sketch for drawing in drawings])
-    found = search_sketches(model, sketches, search, seed=seed, block_size=block_size)
+    targets = np.stack([given.known.target for given in inputs])
+    found = search_targets(
+        model, targets, mask, search, seed=seed, block_size=block_size
+    )
     rows = []
-    for drawing, candidates in zip(drawings, found, strict=True):
-        report = _report(drawing, candidates, model, search, seed)
+    for given, candidates in zip(inputs, found, strict=True):
+        chosen = choose_different(candidates.joint, mask, top_k)
+        report = _report(given, candidates, model, search, seed)
         joint = images.to_uint8(np.asarray(candidates.joint))
-        _write(output / drawing.name, joint[0], report)
-        rows.append(sheets.completion_row(drawing.original, drawing.sketch, joint))
-        logging.info("%s: KL %.4f", drawing.path, candidates.contextual[0])
+        pictures = _answers(joint[chosen], given.known.target, mask)
+        answers = dict(zip(pictures["joint"], map(int, chosen), strict=True))
+        folder = output / given.name
+        _write(folder, pictures, report | {"answers": answers})
+        if save_z:
+            np.save(folder / "z.npy", candidates.z)
+        rows.append(
+            sheets.completion_row(given.known.original, given.known.shown, joint)
+        )
+        logging.info("%s: loss %.4f", given.path, candidates.contextual[0])
     sheets.save(sheets.completion_sheet(rows), output / "contact_sheet.png")
-    return len(paths) - len(drawings)
+    return len(paths) - len(inputs)
 
 
-def _read(
-    paths: Sequence[Path],
-    prepare: Callable[[Float[np.ndarray, "h w"]], Float[np.ndarray, "s s"]],
-) -> Iterator[Drawing]:
+def _read(paths: Sequence[Path], read: Callable[[Path], Known]) -> Iterator[Input]:
     for path, name in zip(paths, result_names(paths), strict=True):
         try:
-            grey = read_drawing(path)
-            yield Drawing(name, path, fit_square(grey), prepare(grey))
+            yield Input(name, path, read(path))
         except DrawingError as error:
             reason = str(error)
             where = "" if str(path) in reason else f"{path}: "
             logging.error("%s%s", where, reason)
+
+
+def choose_different(
+    joint: Float[np.ndarray, "k h w 3"],
+    mask: Float[np.ndarray, "h w"],
+    count: int,
+    least: float = LEAST_DIFFERENCE,
+) -> list[int]:
+    """Which candidates to give: the best, and then good ones that look otherwise.
+
+    The first is the best. Next comes, each time, the best of those that differ from all
+    chosen before by at least `least`, root mean square over the unknown pixels; where no
+    such one is left, the one that differs most from its nearest chosen one.
+
+    Args:
+      joint: candidates in [-1, 1], best first.
+      mask: 1 on the known pixels.
+      count: how many; at most k.
+      least: in [0, 2].
+
+    Returns:
+      Indices, best first.
+    """
+    unknown = np.asarray(joint)[:, np.asarray(mask) == 0].reshape(len(joint), -1)
+    chosen = [0]
+    while len(chosen) < count:
+        differences = unknown[:, None] - unknown[chosen]
+        nearest = np.sqrt(np.square(differences).mean(-1)).min(1)
+        nearest[chosen] = -1.0
+        different = np.flatnonzero(nearest >= least)
+        chosen.append(int(different[0] if len(different) else nearest.argmax()))
+    return sorted(chosen)
 
 
 def search_sketches(
@@ -182,20 +241,43 @@ def search_sketches(
       block_size: sketches side by side; the last block is filled up to this one compiled
         shape.
     """
-    size = sketches.shape[1]
-    mask = jnp.asarray(images.half_mask(size, "sketch"))
-    starts = _starts_and_compilation(
-        model, (block_size, size, 2 * size, 3), mask, search, seed
+    mask = images.half_mask(sketches.shape[1], "sketch")
+    targets = images.target_from_sketch(sketches)
+    return search_targets(
+        model, targets, mask, search, seed=seed, block_size=block_size
     )
-    for first in range(0, len(sketches), block_size):
-        block = sketches[first : first + block_size]
-        filling = ((0, block_size - len(block)), (0, 0), (0, 0))
-        target = jnp.asarray(images.target_from_sketch(np.pad(block, filling, "edge")))
+
+
+def search_targets(
+    model: Model,
+    targets: Float[np.ndarray, "n h w 3"],
+    mask: Float[np.ndarray, "h w"],
+    search: Search,
+    *,
+    seed: int,
+    block_size: int,
+) -> Iterator[Candidates]:
+    """Candidates of each joint image of which a part is known; as `search_sketches`.
+
+    Args:
+      model: the model.
+      targets: in [-1, 1]; only what the mask shows is read.
+      mask: 1 on the known pixels, 0 elsewhere.
+      search: the loss and the budget.
+      seed: of the starts, which serve all targets.
+      block_size: targets side by side.
+    """
+    known = jnp.asarray(mask)
+    shape = (block_size, *targets.shape[1:])
+    starts = _starts_and_compilation(model, shape, known, search, seed)
+    for first in range(0, len(targets), block_size):
+        block = targets[first : first + block_size]
+        filling = ((0, block_size - len(block)), (0, 0), (0, 0), (0, 0))
         found = jax.device_get(
             project(
                 model.variables,
-                target,
-                mask,
+                jnp.asarray(np.pad(block, filling, "edge")),
+                known,
                 starts,
                 models=model.models,
                 search=search,
@@ -225,22 +307,58 @@ def _starts_and_compilation(
 
 
 def _report(
-    drawing: Drawing, found: Candidates, model: Model, search: Search, seed: int
+    given: Input, found: Candidates, model: Model, search: Search, seed: int
 ) -> dict[str, Any]:
     return {
-        "input": str(drawing.path),
+        "input": str(given.path),
         "model": model.name,
         "seed": seed,
         "search": dataclasses.asdict(search),
+        "passes": count_passes(search)._asdict(),
         "candidates": [
-            {"kl": float(kl), "perceptual": float(perceptual)}
-            for kl, perceptual in zip(found.contextual, found.perceptual, strict=True)
+            _losses(Candidates(*fields), search) for fields in zip(*found, strict=True)
         ],
     }
 
 
-def _write(folder: Path, joint: np.ndarray, report: dict[str, Any]) -> None:
+def _losses(candidate: Candidates, search: Search) -> dict[str, float]:
+    """Every term of one candidate, and what says how far z is from where G was trained."""
+    names = ("contextual", "sketch_loss", "photo_loss", "perceptual")
+    terms = {name: float(getattr(candidate, name)) for name in names}
+    total = terms["contextual"] + search.perceptual_weight * terms["perceptual"]
+    spread = float(np.mean(np.square(candidate.z)))
+    return terms | {"total": total, "mean_square_z": spread}
+
+
+def _answers(
+    joint: UInt8[np.ndarray, "k h w 3"],
+    target: Float[np.ndarray, "h w 3"],
+    mask: Float[np.ndarray, "h w"],
+) -> dict[str, dict[str, sheets.Picture]]:
+    """Pictures by what they are, and by the names of their files."""
+    sketches, photos = images.split(joint)
+    size = len(mask)
+    if np.array_equal(mask, images.half_mask(size, "sketch")):
+        what, pictures = "photo", photos
+    elif np.array_equal(mask, images.half_mask(size, "photo")):
+        what, pictures = "sketch", sketches
+    else:
+        what = "completed"
+        pictures = np.where(mask[..., None] > 0, images.to_uint8(target), joint)
+    ranks = ["", *(f"_{rank}" for rank in range(2, len(joint) + 1))]
+    return {
+        kind: {f"{kind}{rank}.png": x for rank, x in zip(ranks, some, strict=True)}
+        for kind, some in (("joint", joint), (what, pictures))
+    }
+
+
+def _write(
+    folder: Path,
+    pictures: dict[str, dict[str, sheets.Picture]],
+    report: dict[str, Any],
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    sheets.save(joint, folder / "joint.png")
-    sheets.save(images.split(joint)[1], folder / "photo.png")
+    for kind in pictures.values():
+        for name, picture in kind.items():
+            sheets.save(picture, folder / name)
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")

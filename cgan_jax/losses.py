@@ -7,10 +7,12 @@ our latent candidates `z`.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
@@ -18,6 +20,8 @@ from cgan_jax import images
 
 Direction = Literal["y||G", "G||y"]
 Mass = Literal["ink", "intensity"]
+Distance = Literal["kl", "js", "l1", "l2", "cross-entropy"]
+Number = float | np.floating | Float[Array, ""]  # traced in a search
 PerceptualForm = Literal["log(1-D)", "-log(D)"]
 
 
@@ -72,7 +76,7 @@ def kl_divergence(
     mask: Float[Array, "h w"] | None = None,
     *,
     mass: Mass = "ink",
-    epsilon: float = 1e-3,
+    epsilon: Number = 1e-3,
 ) -> Float[Array, "*b"]:
     """D_KL(p || q) of two grey pictures read as distributions over their pixels.
 
@@ -90,21 +94,177 @@ def kl_divergence(
     Raises:
       ValueError: another mass.
     """
-    mask = jnp.ones(p.shape[-2:], p.dtype) if mask is None else mask
+    mask = _mask_or_all(mask, p)
     log_p = _log_distribution(p, mask, mass, epsilon)
     log_q = _log_distribution(q, mask, mass, epsilon)
+    return _kl(log_p, log_q, mask)
+
+
+def js_divergence(
+    p: Float[Array, "*b h w"],
+    q: Float[Array, "*b h w"],
+    mask: Float[Array, "h w"] | None = None,
+    *,
+    mass: Mass = "ink",
+    epsilon: Number = 1e-3,
+) -> Float[Array, "*b"]:
+    """Jensen-Shannon divergence of two grey pictures; arguments as in `kl_divergence`.
+
+    Half of D_KL(p || m) + D_KL(q || m), where m is the mean of both distributions.
+
+    Returns:
+      Divergence in nats of each pair, in [0, log 2].
+
+    Raises:
+      ValueError: another mass.
+    """
+    mask = _mask_or_all(mask, p)
+    log_p = _log_distribution(p, mask, mass, epsilon)
+    log_q = _log_distribution(q, mask, mass, epsilon)
+    log_m = jnp.logaddexp(log_p, log_q) - np.log(2.0).astype(np.float32)
+    return (_kl(log_p, log_m, mask) + _kl(log_q, log_m, mask)) / 2
+
+
+def pixel_cross_entropy(
+    p: Float[Array, "*b h w"],
+    q: Float[Array, "*b h w"],
+    mask: Float[Array, "h w"] | None = None,
+    *,
+    epsilon: Number = 1e-3,
+) -> Float[Array, "*b"]:
+    """Cross-entropy H(p, q) of each pixel as a coin, less its least value H(p).
+
+    A pixel's grey value is the probability of white, (value + epsilon) / (1 + 2 epsilon).
+
+    Args:
+      p: grey values in [0, 1].
+      q: as p.
+      mask: 1 where a pixel counts, 0 elsewhere; all pixels if None.
+      epsilon: keeps the logarithms finite.
+
+    Returns:
+      Mean over the known pixels in nats, at least 0; 0 under an empty mask.
+    """
+    mask = _mask_or_all(mask, p)
+    p, q = ((_known(x, mask) + epsilon) / (1.0 + 2.0 * epsilon) for x in (p, q))
+    white, black = p * jnp.log(p / q), (1.0 - p) * jnp.log((1.0 - p) / (1.0 - q))
+    return _mean(white + black, mask)
+
+
+def _kl(log_p: Array, log_q: Array, mask: Array) -> Array:
     return jnp.sum(mask * jnp.exp(log_p) * (log_p - log_q), axis=(-2, -1))
 
 
 def _log_distribution(
-    grey: Float[Array, "*b h w"], mask: Float[Array, "h w"], mass: Mass, epsilon: float
+    grey: Float[Array, "*b h w"], mask: Float[Array, "h w"], mass: Mass, epsilon: Number
 ) -> Float[Array, "*b h w"]:
     if mass not in ("ink", "intensity"):
         raise ValueError(f"mass must be 'ink' or 'intensity', got {mass!r}")
-    grey = jnp.where(mask > 0, grey, 0.0)  # what is unknown may be anything, even NaN
+    grey = _known(grey, mask)
     weight = (1.0 - grey if mass == "ink" else grey) + epsilon
     total = jnp.sum(mask * weight, axis=(-2, -1), keepdims=True)
     return jnp.log(weight) - jnp.log(jnp.where(total > 0, total, 1.0))
+
+
+def _mask_or_all(mask: Array | None, image: Array) -> Array:
+    return jnp.ones(image.shape[-2:], image.dtype) if mask is None else mask
+
+
+def _known(image: Array, mask: Array) -> Array:
+    """The image, 0 where it is unknown: there it may be anything, even NaN."""
+    return jnp.where(mask > 0, image, 0.0)
+
+
+def _mean(x: Array, mask: Array) -> Array:
+    known = jnp.maximum(jnp.sum(mask), 1.0)
+    return jnp.sum(mask * x, axis=(-2, -1)) / known
+
+
+def blur(
+    image: Float[Array, "*b h w"],
+    mask: Float[Array, "h w"],
+    widths: Sequence[float],
+) -> Float[Array, "n *b h w"]:
+    """Gaussian blurs of what is known of an image; the unknown has no weight.
+
+    Args:
+      image: what the mask leaves out is never read.
+      mask: 1 on the known pixels, 0 elsewhere.
+      widths: standard deviations in pixels; 0 leaves the image as it is.
+
+    Returns:
+      A picture for each width. At a known pixel it is the mean of the known pixels,
+      weighted by the Gaussian of their distance.
+    """
+    known = _known(image, mask)
+    return jnp.stack([_blur(known, mask, width) for width in widths])
+
+
+def _blur(known: Array, mask: Array, width: float) -> Array:
+    if width == 0:
+        return known
+    rows, columns = (_gaussian(size, width) for size in mask.shape)
+    weight = rows @ mask @ columns
+    return (rows @ known @ columns) / jnp.where(weight > 0, weight, 1.0)
+
+
+def _gaussian(size: int, width: float) -> Float[np.ndarray, "size size"]:
+    """The weight of each pixel of a line for each other."""
+    distance = np.subtract.outer(np.arange(size), np.arange(size)) / width
+    return np.exp(-np.square(distance) / 2).astype(np.float32)
+
+
+def image_distance(
+    generated: Float[Array, "*b h w"],
+    target: Float[Array, "*b h w"],
+    mask: Float[Array, "h w"],
+    distance: Distance,
+    *,
+    direction: Direction = "y||G",
+    mass: Mass = "ink",
+    epsilon: Number = 1e-3,
+) -> Float[Array, "*b"]:
+    """How far generated grey pictures, or channels, are from known ones.
+
+    Args:
+      generated: G, in [0, 1].
+      target: y, in [0, 1]; its unknown part is never read.
+      mask: 1 on the known pixels, 0 elsewhere.
+      distance: `kl`, `js`, `cross-entropy` (the three functions above), `l1` or `l2`
+        (mean absolute and mean squared difference of the known pixels).
+      direction: of `kl` and `cross-entropy`.
+      mass: of `kl` and `js`.
+      epsilon: of `kl`, `js` and `cross-entropy`.
+
+    Returns:
+      At least 0, for each pair; 0 under an empty mask.
+
+    Raises:
+      ValueError: another distance, direction or mass.
+    """
+    p, q = _in_direction(generated, target, direction)
+    if distance == "kl":
+        return kl_divergence(p, q, mask, mass=mass, epsilon=epsilon)
+    if distance == "js":
+        return js_divergence(p, q, mask, mass=mass, epsilon=epsilon)
+    if distance == "cross-entropy":
+        return pixel_cross_entropy(p, q, mask, epsilon=epsilon)
+    difference = _known(p, mask) - _known(q, mask)
+    if distance == "l1":
+        return _mean(jnp.abs(difference), mask)
+    if distance == "l2":
+        return _mean(jnp.square(difference), mask)
+    raise ValueError(
+        f"distance must be 'kl', 'js', 'l1', 'l2' or 'cross-entropy', got {distance!r}"
+    )
+
+
+def _in_direction(generated: Array, target: Array, direction: Direction) -> Any:
+    if direction == "y||G":
+        return target, generated
+    if direction == "G||y":
+        return generated, target
+    raise ValueError(f"direction must be 'y||G' or 'G||y', got {direction!r}")
 
 
 def contextual_loss(
@@ -114,12 +274,12 @@ def contextual_loss(
     *,
     direction: Direction = "y||G",
     mass: Mass = "ink",
-    epsilon: float = 1e-3,
+    epsilon: Number = 1e-3,
 ) -> Float[Array, "*b"]:
     """L_contextual = D_KL(M*y, M*G(z)) between joint images.
 
-    The sketch half is compared by its grey value, the photo half by its three channels,
-    averaged.
+    The sum of what is known of the sketch half, compared by its grey value, and of the
+    photo half, compared by its three channels, averaged.
 
     Args:
       generated: G(z), in [-1, 1].
@@ -135,20 +295,32 @@ def contextual_loss(
     Raises:
       ValueError: another direction or mass.
     """
-    y = _comparable_channels(target)
-    g = _comparable_channels(generated)
-    if direction == "y||G":
-        p, q = y, g
-    elif direction == "G||y":
-        p, q = g, y
-    else:
-        raise ValueError(f"direction must be 'y||G' or 'G||y', got {direction!r}")
-    return kl_divergence(p, q, mask, mass=mass, epsilon=epsilon).mean(-1)
+    terms = [
+        image_distance(
+            comparable(generated, side),
+            comparable(target, side),
+            half_of_mask(mask, side),
+            "kl",
+            direction=direction,
+            mass=mass,
+            epsilon=epsilon,
+        ).mean(-1)
+        for side in ("sketch", "photo")
+    ]
+    return terms[0] + terms[1]
 
 
-def _comparable_channels(joint: Float[Array, "*b h w 3"]) -> Float[Array, "*b 3 h w"]:
-    """Values in [0, 1], channels first, the sketch half grey in all three."""
+def comparable(
+    joint: Float[Array, "*b h w 3"], side: images.Side
+) -> Float[Array, "*b c h h"]:
+    """One half of joint images in [0, 1]: the sketch's grey value, the photo's colours."""
     sketch, photo = images.split(joint)
-    grey = jnp.broadcast_to(images.luma(sketch)[..., None], sketch.shape)
-    both = (images.join(grey, photo) + 1.0) / 2.0
-    return jnp.moveaxis(both, -1, -3)
+    if side == "sketch":
+        return (images.luma(sketch)[..., None, :, :] + 1.0) / 2.0
+    return (jnp.moveaxis(photo, -1, -3) + 1.0) / 2.0
+
+
+def half_of_mask(mask: Float[Any, "h w"], side: images.Side) -> Float[Any, "h h"]:
+    """What a mask of joint images says of one half."""
+    half = mask.shape[-1] // 2
+    return mask[..., :half] if side == "sketch" else mask[..., half:]

@@ -3,6 +3,10 @@
 A pure core: arrays in, arrays out; files are `complete`'s business. G and D run on
 running averages and the same starts serve every target, so that an answer depends on the
 target, the model and the starts alone.
+
+`project` is a whole search. Its parts are public, for searches that show how they get on
+or begin elsewhere: `begin`, then `advance` as often as one likes, then `finish`. All of
+them may stand in other JAX programs, under `jit`, `vmap` and reverse-mode derivatives.
 """
 
 from __future__ import annotations
@@ -16,77 +20,65 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, Key
 
-from cgan_jax.losses import (
-    Direction,
-    Mass,
-    PerceptualForm,
-    contextual_loss,
-    perceptual_loss,
-)
+from cgan_jax import losses
+from cgan_jax.images import Side
 from cgan_jax.models import GanPair, Generator, generate, sample_z
+from cgan_jax.search import (
+    Numbers,
+    Passes,
+    Search,
+    blur_weights,
+    count_passes,
+    schedule,
+    segments,
+)
 from cgan_jax.strided_conv import plain_conv
+
+__all__ = [
+    "Candidates",
+    "Numbers",
+    "Passes",
+    "Search",
+    "SearchState",
+    "Starts",
+    "advance",
+    "begin",
+    "begin_from",
+    "compile_project",
+    "count_passes",
+    "draw_starts",
+    "finish",
+    "keep_best",
+    "project",
+]
 
 # Images are generated this many at a time, by one executable.
 _BLOCK = 64
-
-
-@dataclasses.dataclass(frozen=True)
-class Search:
-    """What is minimized, and how; defaults and their sources in `configs/default.py`.
-
-    Attributes:
-      num_starts: latents that are drawn and ranked by their contextual loss; at least
-        `num_candidates`. Rounded up to a multiple of 64.
-      num_candidates: best starts, optimized side by side.
-      num_steps: Adam steps.
-      learning_rate: of Adam; z lies in [-1, 1].
-      keep_spread: rescale z after each step to mean(z^2) = 1/3, the spread of the
-        latents that G was trained on; the loss alone draws z towards 0, where photographs
-        wash out.
-      perceptual_weight: lambda, the weight of the perceptual loss.
-      perceptual_form: see `losses.perceptual_loss`.
-      direction: see `losses.contextual_loss`.
-      mass: see `losses.kl_divergence`.
-      epsilon: see `losses.kl_divergence`.
-    """
-
-    num_starts: int
-    num_candidates: int
-    num_steps: int
-    learning_rate: float
-    keep_spread: bool
-    perceptual_weight: float
-    perceptual_form: PerceptualForm
-    direction: Direction
-    mass: Mass
-    epsilon: float
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.num_candidates <= self.num_starts:
-            raise ValueError(
-                f"num_candidates is {self.num_candidates}: it must be at least 1 and at "
-                f"most num_starts, {self.num_starts}"
-            )
-        if self.num_steps < 0:
-            raise ValueError(f"num_steps is {self.num_steps}: it cannot be negative")
+_SIDES: tuple[Side, ...] = ("sketch", "photo")
+_LARGEST = 1.0 - 1e-6  # of z where its bound is smooth: u stays finite
 
 
 class Candidates(NamedTuple):
-    """Answers to each target, best contextual loss first.
+    """Answers to each target, best first: by contextual loss, or as D ranks them.
 
     Attributes:
       z: latents in [-1, 1].
       joint: G(z), joint images in [-1, 1].
-      contextual: contextual loss, nats.
+      contextual: contextual loss, without blur: of the sketch half, and `photo_weight`
+        times that of the photo half.
       perceptual: perceptual loss, unweighted.
+      sketch_loss: distance of the sketch half; 0 where nothing of it is known.
+      photo_loss: distance of the photo half; 0 where nothing of it is known.
     """
 
     z: Float[Array, "b k z"]
     joint: Float[Array, "b k h w 3"]
     contextual: Float[Array, "b k"]
     perceptual: Float[Array, "b k"]
+    sketch_loss: Float[Array, "b k"]
+    photo_loss: Float[Array, "b k"]
 
 
 class Starts(NamedTuple):
@@ -94,11 +86,32 @@ class Starts(NamedTuple):
 
     Attributes:
       z: latents in [-1, 1].
-      joint: G(z) in [-1, 1], in blocks of 64.
+      joint: G(z) in [-1, 1], in blocks of 64, the last filled up.
+      key: for what else a search draws.
     """
 
     z: Float[Array, "n z"]
     joint: tuple[Float[Array, "64 h w 3"], ...]
+    key: Key[Array, ""]
+
+
+class SearchState(NamedTuple):
+    """A search under way.
+
+    Attributes:
+      z: latents in [-1, 1].
+      contextual: what the last step found each to lose, before it moved it: the
+        contextual loss, blurred as it was then.
+      opt_state: of the optimizer.
+      step: steps done.
+      keys: of each target, for its noise; None without noise.
+    """
+
+    z: Float[Array, "b k z"]
+    contextual: Float[Array, "b k"]
+    opt_state: Any
+    step: Int[Array, ""]
+    keys: Key[Array, " b"] | None
 
 
 def draw_starts(
@@ -115,9 +128,8 @@ def draw_starts(
       models: G and D.
       search: for the number of starts.
     """
-    count = -(-search.num_starts // _BLOCK) * _BLOCK
-    z = _sample_z(key, count, models.gen.z_dim)
-    return Starts(z, _generate_blocks(models.gen, variables.gen, z))
+    z = _sample_z(key, search.num_starts, models.gen.z_dim)
+    return Starts(z, _generate_blocks(models.gen, variables.gen, z), key)
 
 
 def project(
@@ -128,28 +140,110 @@ def project(
     *,
     models: GanPair,
     search: Search,
+    numbers: Numbers | None = None,
 ) -> Candidates:
     """z^ = argmin L_contextual(z) + lambda L_perceptual(z), from the best of many starts.
 
-    Three compiled parts. The starts and the answers are generated by the same one, so
-    that G is compiled once for both.
+    Starts and answers are generated by the same executable, and each stage is one scan.
 
     Args:
       variables: parameters and running averages of G and D.
       target: joint images y in [-1, 1]; only what the mask shows is read.
-      mask: M, 1 on the known pixels of the joint image, 0 elsewhere.
+      mask: M, 1 on the known pixels of the joint image, 0 elsewhere. Where it is not
+        traced, halves of which nothing is known are not computed.
       starts: what `draw_starts` returned for these variables.
       models: G and D.
       search: the loss and the budget.
+      numbers: take the place of `search.numbers`; may be traced, or mapped by `vmap`.
 
     Returns:
       `search.num_candidates` answers to each target.
     """
-    losses = [_rank(joint, target, mask, search) for joint in starts.joint]
-    first = _best(losses, starts.z, search.num_candidates)
-    z, filled_up = _refine(variables, target, mask, first, models, search)
-    joint = _generate_blocks(models.gen, variables.gen, filled_up)
-    return _score(variables, target, mask, z, joint, models, search)
+    known = variables, target, mask
+    state = begin(target, mask, starts, search=search, numbers=numbers)
+    for count, steps in segments(search, 0, search.total_steps):
+        state = advance(
+            *known,
+            keep_best(state, count),
+            models=models,
+            search=search,
+            num_steps=steps,
+            numbers=numbers,
+        )
+    return finish(*known, state, models=models, search=search, numbers=numbers)
+
+
+def begin(
+    target: Float[Array, "b h w 3"],
+    mask: Float[Array, "h w"],
+    starts: Starts,
+    *,
+    search: Search,
+    numbers: Numbers | None = None,
+) -> SearchState:
+    """The best starts of each target, as many as the first stage refines."""
+    numbers, plan, sides = _compiled(search, numbers, mask)
+    ranked = [_rank(x, target, mask, numbers, plan, sides) for x in starts.joint]
+    return _begin(ranked, starts, target, mask, numbers, plan)
+
+
+def begin_from(
+    z: Float[Array, "b k z"],
+    target: Float[Array, "b h w 3"],
+    mask: Float[Array, "h w"],
+    key: Array,
+    *,
+    search: Search,
+    numbers: Numbers | None = None,
+) -> SearchState:
+    """Begins at given latents, such as the answers to a sketch that has changed since."""
+    numbers, plan, _ = _compiled(search, numbers, mask)
+    return _begin_from(z, target, mask, key, numbers, plan)
+
+
+def advance(
+    variables: GanPair,
+    target: Float[Array, "b h w 3"],
+    mask: Float[Array, "h w"],
+    state: SearchState,
+    *,
+    models: GanPair,
+    search: Search,
+    num_steps: int,
+    numbers: Numbers | None = None,
+) -> SearchState:
+    """`num_steps` more steps for every candidate: one scan of fixed length.
+
+    Steps in several calls are the steps of one. Schedules go by `state.step` of
+    `search.total_steps`, and stay at their end after it.
+    """
+    if num_steps == 0:
+        return state
+    numbers, plan, sides = _compiled(search, numbers, mask)
+    return _advance(
+        variables, target, mask, state, numbers, models, plan, sides, num_steps
+    )
+
+
+def keep_best(state: SearchState, count: int) -> SearchState:
+    """The `count` candidates of each target that the last step found to lose least."""
+    return state if count == state.z.shape[1] else _keep_best(state, count)
+
+
+def finish(
+    variables: GanPair,
+    target: Float[Array, "b h w 3"],
+    mask: Float[Array, "h w"],
+    state: SearchState,
+    *,
+    models: GanPair,
+    search: Search,
+    numbers: Numbers | None = None,
+) -> Candidates:
+    """The answers of a search as far as it has got: forward passes only."""
+    numbers, plan, sides = _compiled(search, numbers, mask)
+    joint = _generate_blocks(models.gen, variables.gen, state.z)
+    return _score(variables, target, mask, state.z, joint, numbers, models, plan, sides)
 
 
 def compile_project(
@@ -165,132 +259,340 @@ def compile_project(
     Args:
       variables: parameters and running averages of G and D.
       target: as for `project`; only its shape counts.
-      mask: as for `project`; only its shape counts.
+      mask: as for `project`; its pixels say which halves are known.
       models: G and D.
       search: the loss and the budget.
     """
-    batch, candidates = target.shape[0], search.num_candidates
-    z = jax.ShapeDtypeStruct((batch, candidates, models.gen.z_dim), jnp.float32)
+    numbers, plan, sides = _compiled(search, None, mask)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    for count, steps in search.all_stages:
+        z = jax.ShapeDtypeStruct(
+            (target.shape[0], count, models.gen.z_dim), jnp.float32
+        )
+        state = jax.eval_shape(
+            functools.partial(_begin_from, search=plan), z, target, mask, key, numbers
+        )
+        if steps:
+            _advance.lower(
+                variables, target, mask, state, numbers, models, plan, sides, steps
+            ).compile()
     joint = jax.ShapeDtypeStruct((_BLOCK, *target.shape[1:]), jnp.float32)
-    answers = (joint,) * -(-batch * candidates // _BLOCK)
-    _refine.lower(variables, target, mask, z, models, search).compile()
-    _score.lower(variables, target, mask, z, answers, models, search).compile()
-    _rank.lower(joint, target, mask, search).compile()
+    answers = (joint,) * -(-target.shape[0] * search.num_candidates // _BLOCK)
+    _score.lower(
+        variables, target, mask, z, answers, numbers, models, plan, sides
+    ).compile()
+    _rank.lower(joint, target, mask, numbers, plan, sides).compile()
 
+
+def _compiled(
+    search: Search, numbers: Numbers | None, mask: Any
+) -> tuple[Numbers, Search, tuple[Side, ...]]:
+    """What is traced, and the two that are compiled: structure and known halves."""
+    numbers = search.numbers if numbers is None else numbers
+    if isinstance(mask, jax.core.Tracer):
+        return numbers, search.structure, _SIDES
+    pixels = np.asarray(mask)
+    sides = tuple(x for x in _SIDES if losses.half_of_mask(pixels, x).any())
+    if not sides:
+        raise ValueError("the mask shows nothing: there is no answer to search for")
+    return numbers, search.structure, sides
+
+
+# ---------------------------------------------------------------------- pictures
 
 _sample_z = jax.jit(sample_z, static_argnums=(1, 2))
-
-
-def _generate_blocks(
-    gen: Generator, variables: Any, z: Float[Array, "n z"]
-) -> tuple[Float[Array, "64 h w 3"], ...]:
-    starts = (np.int32(i) for i in range(0, len(z), _BLOCK))
-    return tuple(_generate(gen, variables, _block(z, start)) for start in starts)
-
-
-@jax.jit
-def _block(z: Float[Array, "n z"], start: Array) -> Float[Array, "64 z"]:
-    return lax.dynamic_slice_in_dim(z, start, _BLOCK)
-
-
 _generate = jax.jit(generate, static_argnums=0)
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _rank(
-    joint: Float[Array, "64 h w 3"], target: Array, mask: Array, search: Search
-) -> Float[Array, "64 b"]:
-    """The contextual loss of each image for each target."""
-    return jax.vmap(lambda g: _contextual(g, target, mask, search))(joint)
+def _generate_blocks(
+    gen: Generator, variables: Any, z: Float[Array, "*n z"]
+) -> tuple[Float[Array, "64 h w 3"], ...]:
+    starts = range(0, int(np.prod(z.shape[:-1])), _BLOCK)
+    return tuple(_generate(gen, variables, _block(z, np.int32(i))) for i in starts)
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _best(
-    losses: list[Float[Array, "64 b"]], z: Float[Array, "n z"], count: int
-) -> Float[Array, "b k z"]:
-    _, best = lax.top_k(-jnp.concatenate(losses).T, count)
-    return z[best]
+@jax.jit
+def _block(z: Float[Array, "*n z"], start: Array) -> Float[Array, "64 z"]:
+    """64 latents of a row that is filled up with zeros."""
+    flat = z.reshape(-1, z.shape[-1])
+    padded = jnp.pad(flat, ((0, -len(flat) % _BLOCK), (0, 0)))
+    return lax.dynamic_slice_in_dim(padded, start, _BLOCK)
 
 
-def _contextual(joint: Array, target: Array, mask: Array, search: Search) -> Array:
-    return contextual_loss(
-        jnp.broadcast_to(joint, target.shape),
-        target,
-        mask,
-        direction=search.direction,
-        mass=search.mass,
-        epsilon=search.epsilon,
-    )
+# -------------------------------------------------------------------------- loss
+
+Views = dict[Side, Float[Array, "n _ h h"]]
+
+
+def _views(
+    joint: Float[Array, "h w 3"],
+    mask: Float[Array, "h w"],
+    widths: tuple[float, ...],
+    sides: tuple[Side, ...],
+) -> Views:
+    """The known halves of a joint image under each blur."""
+    return {
+        side: losses.blur(
+            losses.comparable(joint, side),
+            losses.half_of_mask(mask, side),
+            widths or (0.0,),
+        )
+        for side in sides
+    }
+
+
+def _terms(
+    generated: Views, target: Views, mask: Array, numbers: Numbers, search: Search
+) -> dict[Side, Float[Array, " n"]]:
+    """The distance of each known half, under each blur."""
+    kinds: dict[Side, losses.Distance]
+    kinds = {"sketch": search.distance, "photo": search.photo_distance}
+    return {
+        side: losses.image_distance(
+            generated[side],
+            target[side],
+            losses.half_of_mask(mask, side),
+            kinds[side],
+            direction=search.direction,
+            mass=search.mass,
+            epsilon=numbers.epsilon,
+        ).mean(-1)
+        for side in target
+    }
+
+
+def _contextual(
+    generated: Views,
+    target: Views,
+    mask: Array,
+    numbers: Numbers,
+    search: Search,
+    progress: Array | float,
+) -> Float[Array, ""]:
+    """What is minimized at a part of the search in [0, 1], but for D's term."""
+    total = _sum(_terms(generated, target, mask, numbers, search), numbers)
+    if len(total) == 1:
+        return total[0]
+    return jnp.dot(blur_weights(len(total), numbers.blur_focus, progress), total)
+
+
+def _sum(terms: dict[Side, Array], numbers: Numbers) -> Array:
+    """Known halves together; those of which nothing is known have no term."""
+    photo = [numbers.photo_weight * terms["photo"]] if "photo" in terms else []
+    return functools.reduce(jnp.add, [terms[x] for x in terms if x == "sketch"] + photo)
 
 
 def _perceptual(
     variables: GanPair, joint: Array, models: GanPair, search: Search
 ) -> Array:
     logits = models.disc.apply(variables.disc, joint[None], train=False)
-    return perceptual_loss(logits[0], search.perceptual_form)
+    return losses.perceptual_loss(logits[0], search.perceptual_form)
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5))
-def _refine(
-    variables: GanPair,
+# ------------------------------------------------------------------------ search
+
+
+@functools.partial(jax.jit, static_argnames=("search", "sides"))
+def _rank(
+    joint: Float[Array, "64 h w 3"],
+    target: Float[Array, "b h w 3"],
+    mask: Array,
+    numbers: Numbers,
+    search: Search,
+    sides: tuple[Side, ...],
+) -> Float[Array, "64 b"]:
+    """The contextual loss of each image for each target, as at the first step."""
+    search = dataclasses.replace(search, direction=search.start_direction)
+    views = functools.partial(_views, mask=mask, widths=search.blur_widths, sides=sides)
+
+    def loss(generated: Views, target: Views) -> Array:
+        return _contextual(generated, target, mask, numbers, search, 0.0)
+
+    each = jax.vmap(jax.vmap(loss, (None, 0)), (0, None))
+    return each(jax.vmap(views)(joint), jax.vmap(views)(target))
+
+
+@functools.partial(jax.jit, static_argnames="search")
+def _begin(
+    ranked: list[Float[Array, "64 b"]],
+    starts: Starts,
     target: Array,
     mask: Array,
-    starts: Float[Array, "b k z"],
+    numbers: Numbers,
+    search: Search,
+) -> SearchState:
+    every = jnp.concatenate(ranked)[: len(starts.z)].T
+    least, best = lax.top_k(-every, search.all_stages[0][0])
+    state = _begin_from(starts.z[best], target, mask, starts.key, numbers, search)
+    return state._replace(contextual=-least)
+
+
+@functools.partial(jax.jit, static_argnames="search")
+def _begin_from(
+    z: Float[Array, "b k z"],
+    target: Array,
+    mask: Array,
+    key: Array,
+    numbers: Numbers,
+    search: Search,
+) -> SearchState:
+    keys = None
+    if search.noise:
+        keys = jax.vmap(lambda y: _content_key(key, y, mask))(target)
+    opt_state = _optimizer(search, numbers).init(z)
+    return SearchState(z, jnp.zeros(z.shape[:2]), opt_state, jnp.int32(0), keys)
+
+
+def _content_key(
+    key: Array, target: Float[Array, "h w 3"], mask: Float[Array, "h w"]
+) -> Array:
+    """A key of a target's own, by its known pixels: the place in a batch has no part."""
+    known = jnp.where(mask[..., None] > 0, target, 0.0) + 0.0  # -0.0 is 0.0
+    bits = lax.bitcast_convert_type(known, jnp.uint32)
+    odd = jax.random.bits(jax.random.key(0), bits.shape) | jnp.uint32(1)
+    return jax.random.fold_in(key, jnp.sum(bits * odd, dtype=jnp.uint32))
+
+
+def _optimizer(search: Search, numbers: Numbers) -> optax.GradientTransformation:
+    """The optimizer, at a learning rate of -1."""
+    if search.optimizer == "adam":
+        return optax.scale_by_adam(b1=numbers.momentum)
+    if search.optimizer == "nesterov":
+        return optax.trace(decay=numbers.momentum, nesterov=True)
+    return optax.identity()
+
+
+@functools.partial(jax.jit, static_argnames=("models", "search", "sides", "num_steps"))
+def _advance(
+    variables: GanPair,
+    target: Float[Array, "b h w 3"],
+    mask: Array,
+    state: SearchState,
+    numbers: Numbers,
     models: GanPair,
     search: Search,
-) -> tuple[Float[Array, "b k z"], Float[Array, "n z"]]:
-    """Adam on every candidate of every target at once; z stays in [-1, 1].
+    sides: tuple[Side, ...],
+    num_steps: int,
+) -> SearchState:
+    """Steps of every candidate of every target at once; z stays in [-1, 1]."""
+    tx = _optimizer(search, numbers)
+    views = functools.partial(_views, mask=mask, widths=search.blur_widths, sides=sides)
+    known = jax.vmap(views)(target)
 
-    Returns:
-      The latents, and again in one row, filled up with zeros to whole blocks.
-    """
-    tx = optax.adam(search.learning_rate)
+    def loss(free: Array, known: Views, progress: Array) -> tuple[Array, Array]:
+        joint = generate(models.gen, variables.gen, _bound(free, search)[None])[0]
+        total = contextual = _contextual(
+            views(joint), known, mask, numbers, search, progress
+        )
+        if search.perceptual_weight and search.perceptual_role == "steers":
+            weight = schedule(search.perceptual_schedule, progress)
+            weight = weight * numbers.perceptual_weight
+            total = total + weight * _perceptual(variables, joint, models, search)
+        return total, contextual
 
-    def loss(z: Array, target: Array) -> Array:
-        joint = generate(models.gen, variables.gen, z[None])[0]
-        total = _contextual(joint, target, mask, search)
-        if search.perceptual_weight != 0:  # at 0, D is not run at all
-            perceptual = _perceptual(variables, joint, models, search)
-            total = total + search.perceptual_weight * perceptual
-        return total
+    gradient = jax.vmap(
+        jax.vmap(jax.grad(loss, has_aux=True), (0, None, None)), (0, 0, None)
+    )
 
-    gradient = jax.vmap(jax.vmap(jax.grad(loss), (0, None)))
+    def step(state: SearchState, _: None) -> tuple[SearchState, None]:
+        progress = jnp.minimum(state.step / max(search.total_steps, 1), 1.0)
+        free = _unbound(state.z, search)
+        slope, contextual = gradient(
+            _with_noise(free, state, numbers, search, progress), known, progress
+        )
+        updates, opt_state = tx.update(slope, state.opt_state)
+        rate = numbers.learning_rate * schedule(search.learning_rate_schedule, progress)
+        z = _settle(free - rate * updates, search)
+        if search.stop_at:
+            z = jnp.where(contextual[..., None] > numbers.stop_at, z, state.z)
+        return state._replace(
+            z=z, contextual=contextual, opt_state=opt_state, step=state.step + 1
+        ), None
 
-    def step(carry: Any, _: None) -> tuple[Any, None]:
-        z, opt_state = carry
-        updates, opt_state = tx.update(gradient(z, target), opt_state)
-        z = z + updates
-        if search.keep_spread:
-            mean_square = jnp.mean(jnp.square(z), axis=-1, keepdims=True)
-            z = z * lax.rsqrt(3.0 * jnp.maximum(mean_square, 1e-12))
-        return (jnp.clip(z, -1.0, 1.0), opt_state), None
-
-    carry = (starts, tx.init(starts))
-    (z, _), _ = lax.scan(step, carry, length=search.num_steps)
-    flat = z.reshape(-1, z.shape[-1])
-    return z, jnp.pad(flat, ((0, -len(flat) % _BLOCK), (0, 0)))
+    return lax.scan(step, state, length=num_steps)[0]
 
 
-@functools.partial(jax.jit, static_argnums=(5, 6))
+def _unbound(z: Array, search: Search) -> Array:
+    """What is optimized: z, or the normal u of z = erf(u / sqrt(2))."""
+    if search.bound == "clip":
+        return z
+    return lax.erf_inv(jnp.clip(z, -_LARGEST, _LARGEST)) * np.sqrt(2).astype(np.float32)
+
+
+def _bound(free: Array, search: Search) -> Array:
+    """The latent of what is optimized; where z is clipped, `_settle` sees to it."""
+    if search.bound == "clip":
+        return free
+    return lax.erf(free / np.sqrt(2).astype(np.float32))
+
+
+def _settle(free: Array, search: Search) -> Float[Array, "b k z"]:
+    """The latent after a step: with its spread kept, in [-1, 1]."""
+    if search.keep_spread:
+        spread = 1 / 3 if search.bound == "clip" else 1.0
+        mean_square = jnp.mean(jnp.square(free), axis=-1, keepdims=True)
+        free = free * lax.rsqrt(jnp.maximum(mean_square, 1e-12) / spread)
+    return jnp.clip(_bound(free, search), -1.0, 1.0)
+
+
+def _with_noise(
+    free: Array, state: SearchState, numbers: Numbers, search: Search, progress: Array
+) -> Array:
+    """Where the gradient is taken."""
+    if not search.noise:
+        return free
+    keys = jax.vmap(jax.random.fold_in, (0, None))(state.keys, state.step)
+    noise = jax.vmap(lambda key: jax.random.normal(key, free.shape[1:]))(keys)
+    moved = free + numbers.noise * schedule("falling", progress) * noise
+    return jnp.clip(moved, -1.0, 1.0) if search.bound == "clip" else moved
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def _keep_best(state: SearchState, count: int) -> SearchState:
+    _, best = lax.top_k(-state.contextual, count)
+
+    def kept(x: Array) -> Array:
+        each = x.shape[:2] == state.contextual.shape
+        return jax.vmap(lambda x, i: x[i])(x, best) if each else x
+
+    z, contextual, opt_state = jax.tree.map(kept, state[:3])
+    return state._replace(z=z, contextual=contextual, opt_state=opt_state)
+
+
+@functools.partial(jax.jit, static_argnames=("models", "search", "sides"))
 def _score(
     variables: GanPair,
-    target: Array,
+    target: Float[Array, "b h w 3"],
     mask: Array,
     z: Float[Array, "b k z"],
     blocks: tuple[Float[Array, "64 h w 3"], ...],
+    numbers: Numbers,
     models: GanPair,
     search: Search,
+    sides: tuple[Side, ...],
 ) -> Candidates:
     """The losses of the answers, and the answers in their order."""
     count = z.shape[0] * z.shape[1]
     joint = jnp.concatenate(blocks)[:count]
     judge = models.disc.clone(conv_fn=plain_conv)  # once: compiles at once
     logits = judge.apply(variables.disc, joint, train=False)
-    perceptual = perceptual_loss(logits, search.perceptual_form)
+    perceptual = losses.perceptual_loss(logits, search.perceptual_form)
+    perceptual = perceptual.reshape(z.shape[:2])
     joint = joint.reshape(*z.shape[:2], *joint.shape[1:])
-    contextual = jax.vmap(lambda joint: _contextual(joint, target, mask, search), 1, 1)(
-        joint
-    )
-    found = Candidates(z, joint, contextual, perceptual.reshape(z.shape[:2]))
-    order = jnp.argsort(contextual, axis=1)
-    return jax.tree.map(jax.vmap(lambda x, i: x[i]), found, Candidates(*[order] * 4))
+
+    views = functools.partial(_views, mask=mask, widths=(), sides=sides)
+
+    def terms(joint: Array, known: Views) -> dict[Side, Array]:
+        found = _terms(views(joint), known, mask, numbers, search)
+        return {side: x[0] for side, x in found.items()}
+
+    each = jax.vmap(jax.vmap(terms, (0, None)))(joint, jax.vmap(views)(target))
+    contextual = _sum(each, numbers)
+    nothing = jnp.zeros_like(contextual)
+    halves = (each.get(side, nothing) for side in _SIDES)
+    found = Candidates(z, joint, contextual, perceptual, *halves)
+    total = contextual
+    if search.perceptual_role == "ranks":
+        total = contextual + numbers.perceptual_weight * perceptual
+    order = jnp.argsort(total, axis=1)
+    return jax.tree.map(lambda x: jax.vmap(lambda x, i: x[i])(x, order), found)

@@ -34,28 +34,27 @@ def grid(rows: Sequence[Sequence[Picture]], *, gap: int = _GAP) -> Picture:
 
 
 def completion_row(
-    drawing: Float[np.ndarray, "side side"],
-    sketch: Float[np.ndarray, "size size"],
+    original: Picture,
+    shown: Picture,
     joint: UInt8[np.ndarray, "k size width 3"],
     *,
     scale: int = 2,
 ) -> list[Picture]:
-    """A drawing, what the model sees of it, and its candidates, enlarged.
+    """A picture, what the model sees of it, and its candidates, enlarged.
 
     Args:
-      drawing: as its author made it, squared; grey in [0, 1].
-      sketch: as the model sees it; grey in [0, 1].
+      original: as its author made it, of any size.
+      shown: as the model sees it: its sketch or photo half, or a joint image.
       joint: generated sketch and photo of each candidate, side by side.
       scale: whole number by which the model's pixels are enlarged.
     """
-    side = scale * sketch.shape[0]
-    pictures = [grey_picture(drawing), grey_picture(sketch), *joint]
-    return [_resize(picture, side) for picture in pictures]
+    side = scale * shown.shape[0]
+    return [_resize(picture, side) for picture in (original, shown, *joint)]
 
 
 def completion_sheet(rows: Sequence[Sequence[Picture]]) -> Picture:
     """Rows of `completion_row` below a line that says what the columns are."""
-    captions = ["drawing", "model's input"]
+    captions = ["input", "model's input"]
     captions += [f"candidate {k + 1}" for k in range(len(rows[0]) - len(captions))]
     return captioned_grid(rows, captions)
 

@@ -54,13 +54,32 @@ def get_config(style: str = "xdog") -> ml_collections.ConfigDict:
 
     config.projection = ml_collections.ConfigDict()
     config.projection.num_starts = 1024  # ours; latents that are ranked
+    config.projection.stages = ()  # ours; (candidates, steps) before the last stage
     config.projection.num_candidates = 6  # ours; best starts, refined side by side
-    config.projection.num_steps = 60  # ours; of Adam
+    config.projection.num_steps = 60  # ours; of the last stage
+    config.projection.optimizer = "adam"  # request; adam, nesterov or sgd
     config.projection.learning_rate = 0.05  # ours; z lies in [-1, 1]
+    # ours; constant, rising, falling or cosine
+    config.projection.learning_rate_schedule = "constant"
+    config.projection.momentum = (
+        0.9  # authors' code; Nesterov's there, beta1 of adam too
+    )
+    config.projection.bound = "clip"  # authors' code; clip or smooth
     config.projection.keep_spread = True  # ours; z stays where G was trained
-    config.projection.perceptual_weight = 0.0  # ours; 0.01 on the slides
-    config.projection.perceptual_form = "log(1-D)"  # figure
-    config.projection.direction = "y||G"  # authors' code, ranking of starts
-    config.projection.mass = "ink"  # ours
+    config.projection.noise = 0.0  # ours; standard deviation, of z in [-1, 1]
+    config.projection.stop_at = 0.0  # ours; contextual loss at which a candidate rests
+    config.projection.distance = "kl"  # slides; kl, js, l1, l2 or cross-entropy
+    config.projection.photo_distance = "l2"  # ours; the same, of a known photo half
+    config.projection.photo_weight = 1.0  # ours; beside the sketch half's 1
+    config.projection.direction = "y||G"  # figure; y||G or G||y
+    config.projection.start_direction = "y||G"  # authors' code, ranking of starts
+    config.projection.mass = "ink"  # ours; ink or intensity
     config.projection.epsilon = 1e-3  # ours; grey value
+    config.projection.blur_widths = ()  # ours; pixels, narrow before wide
+    config.projection.blur_focus = 0.0  # ours; 0: all widths weigh alike
+    config.projection.perceptual_weight = 0.0  # ours; 0.01 on the slides
+    # ours; as the learning rate's
+    config.projection.perceptual_schedule = "constant"
+    config.projection.perceptual_form = "log(1-D)"  # figure; or -log(D)
+    config.projection.perceptual_role = "steers"  # figure; steers or ranks
     return config.lock()

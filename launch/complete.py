@@ -1,38 +1,60 @@
-"""Turns drawings into photographs."""
+"""Turns drawings into photographs, photographs into drawings, and parts into wholes."""
 
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 
-from cgan_jax.configs import default
+from cgan_jax.configs import presets
 from cgan_jax.launch import start
 
 FLAGS = flags.FLAGS
-_projection = default.get_config().projection
 flags.DEFINE_string(
     "model", "faces", "Bundled model, folder of a published one, or training workdir."
 )
 flags.DEFINE_multi_string(
     "input",
     None,
-    "Drawings: a quoted pattern such as 'sketches/*.png', a folder, or a file. Repeatable.",
+    "Pictures: a quoted pattern such as 'sketches/*.png', a folder, or a file. Repeatable.",
     required=True,
 )
 flags.DEFINE_string("output", "out", "Folder of the results.")
 flags.DEFINE_integer("seed", 0, "Seed of the starts.")
-flags.DEFINE_integer(
-    "num_candidates", _projection.num_candidates, "Answers to each drawing.", 1
+flags.DEFINE_enum(
+    "direction",
+    "sketch2photo",
+    ["sketch2photo", "photo2sketch"],
+    "Which half the pictures are; with --mask they are both halves.",
 )
-flags.DEFINE_integer(
-    "num_starts", _projection.num_starts, "Latents that are ranked first.", 1
+flags.DEFINE_string(
+    "mask",
+    None,
+    "Picture, white where joint images are known. The pictures of --input are then joint "
+    "images, the sketch on the left and its photograph on the right.",
 )
-flags.DEFINE_integer("steps", _projection.num_steps, "Steps of the search.", 0)
+flags.DEFINE_enum(
+    "preset",
+    "default",
+    presets.NAMES,
+    "What is minimized, and how; the flags below take the place of its values.",
+)
+flags.DEFINE_integer("num_candidates", None, "Candidates that are refined.", 1)
+flags.DEFINE_integer("num_starts", None, "Latents that are ranked first.", 1)
+flags.DEFINE_integer("steps", None, "Steps of the search.", 0)
+flags.DEFINE_integer(
+    "top_k",
+    1,
+    "Answers to each picture: the best, and good ones that look otherwise.",
+    1,
+)
+flags.DEFINE_bool("save_z", False, "Write the latents of all candidates, z.npy.")
 flags.DEFINE_integer(
     "block_size",
     1,
-    "Drawings searched for side by side: 1 suits a CPU, more fills an accelerator.",
+    "Pictures searched for side by side: 1 suits a CPU, more fills an accelerator.",
     1,
 )
 flags.DEFINE_enum(
@@ -58,41 +80,58 @@ def main(argv: list[str]) -> None:
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     if broken:
-        sys.exit(f"{broken} of the drawings could not be used, see above")
+        sys.exit(f"{broken} of the pictures could not be used, see above")
 
 
 def _complete() -> int:
     # After the flags: --help stays fast.
-    from cgan_jax import complete, drawings
+    from cgan_jax import complete
     from cgan_jax.projection import Search
 
     paths = complete.find_inputs(FLAGS.input)
+    given = {
+        "num_starts": FLAGS.num_starts,
+        "num_candidates": FLAGS.num_candidates,
+        "num_steps": FLAGS.steps,
+    }
+    changed = {name: value for name, value in given.items() if value is not None}
+    search = Search(**dict(presets.get_projection(FLAGS.preset)) | changed)
     model = complete.load_model(FLAGS.model)
+    read, mask = _reader(model.models.gen.height)
+    return complete.complete(
+        model,
+        paths,
+        Path(FLAGS.output),
+        read,
+        search,
+        mask=mask,
+        seed=FLAGS.seed,
+        block_size=FLAGS.block_size,
+        top_k=FLAGS.top_k,
+        save_z=FLAGS.save_z,
+    )
+
+
+def _reader(size: int) -> tuple[Callable[[Path], Any], Any]:
+    """How the pictures are read, and what they show of a joint image."""
+    from cgan_jax import drawings, images, inputs
+
+    if FLAGS.mask is not None:
+        mask = inputs.read_mask(Path(FLAGS.mask), size)
+        return functools.partial(inputs.joint_known, size=size, mask=mask), mask
+    if FLAGS.direction == "photo2sketch":
+        mask = images.half_mask(size, "photo")
+        return functools.partial(inputs.photo_known, size=size), mask
     prepare = functools.partial(
         drawings.prepare_drawing,
-        size=model.models.gen.height,
+        size=size,
         invert=FLAGS.invert,
         fit=FLAGS.fit,
         frame=FLAGS.frame,
         match_lines=FLAGS.match_lines,
     )
-    search = Search(
-        **dict(default.get_config().projection)
-        | {
-            "num_starts": FLAGS.num_starts,
-            "num_candidates": FLAGS.num_candidates,
-            "num_steps": FLAGS.steps,
-        }
-    )
-    return complete.complete(
-        model,
-        paths,
-        Path(FLAGS.output),
-        prepare,
-        search,
-        seed=FLAGS.seed,
-        block_size=FLAGS.block_size,
-    )
+    mask = images.half_mask(size, "sketch")
+    return functools.partial(inputs.drawing_known, prepare=prepare), mask
 
 
 def run() -> None:

@@ -14,15 +14,19 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 from tiny_models import random_model, save_random_model
 
-from cgan_jax import complete
-from cgan_jax.configs import default
+from cgan_jax import complete, images, inputs
+from cgan_jax.configs import default, presets
 from cgan_jax.drawings import FACE_BOXES, prepare_drawing
 from cgan_jax.launch import complete as command
 from cgan_jax.model_files import ModelError
-from cgan_jax.projection import Search
+from cgan_jax.models import generate
+from cgan_jax.projection import Search, count_passes
+from cgan_jax.sketches import area_resize
 
 ROOT = Path(__file__).resolve().parents[1]
 PREPARE = functools.partial(prepare_drawing, size=16)
+READ = functools.partial(inputs.drawing_known, prepare=PREPARE)
+SKETCH_KNOWN = images.half_mask(16, "sketch")
 BUDGET = {"num_starts": 64, "num_candidates": 3, "num_steps": 4}
 SEARCH = Search(**dict(default.get_config().projection) | BUDGET)
 
@@ -46,11 +50,10 @@ def draw(path, kind):
     return path
 
 
-def run(paths, output, *, seed=0, block_size=1):
+def run(paths, output, read=READ, mask=SKETCH_KNOWN, **options):
     """Completes; returns the joint image and the report of each result by its name."""
-    complete.complete(
-        random_model(), paths, output, PREPARE, SEARCH, seed=seed, block_size=block_size
-    )
+    options = {"seed": 0, "block_size": 1} | options
+    complete.complete(random_model(), paths, output, read, SEARCH, mask=mask, **options)
     return read_results(output)
 
 
@@ -133,13 +136,19 @@ def test_the_report_says_what_was_done(output, drawings):
         "input": str(drawings["disc"]),
         "model": "random",
         "seed": 0,
-        "search": dataclasses.asdict(SEARCH),
+        "search": json.loads(json.dumps(dataclasses.asdict(SEARCH))),
+        "passes": count_passes(SEARCH)._asdict(),
+        "answers": {"joint.png": 0},
     }
     assert len(candidates) == 3
-    assert all(set(c) == {"kl", "perceptual"} for c in candidates)
-    losses = [c["kl"] for c in candidates]
+    losses = [c["contextual"] for c in candidates]
     assert losses == sorted(losses)
     assert losses[0] > 0
+    for terms in candidates:
+        assert terms["sketch_loss"] == terms["contextual"] == terms["total"]
+        assert terms["photo_loss"] == 0
+        assert terms["perceptual"] < 0
+        assert 0.1 < terms["mean_square_z"] <= 1 / 3 + 1e-6
 
 
 def test_the_sheet_has_a_row_for_each_drawing(output):
@@ -161,9 +170,8 @@ def test_what_cannot_be_used_is_named_with_the_reason_and_the_rest_completes(
 ):
     paths = [*broken, drawings["disc"]]
     output = tmp_path / "out"
-    count = complete.complete(
-        random_model(), paths, output, PREPARE, SEARCH, seed=0, block_size=1
-    )
+    options = {"mask": SKETCH_KNOWN, "seed": 0, "block_size": 1}
+    count = complete.complete(random_model(), paths, output, READ, SEARCH, **options)
     assert count == 3
     assert set(read_results(output)) == {"disc"}
     errors = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
@@ -329,7 +337,121 @@ def test_the_command_completes_with_the_search_that_its_flags_say(main, tmp_path
     assert main() == 0
     ((_, report),) = read_results(tmp_path / "out").values()
     assert report["model"] == "model"
-    assert report["search"] == dataclasses.asdict(SEARCH)
+    assert Search(**report["search"]) == SEARCH
+
+
+def test_a_preset_is_what_is_searched_by_but_for_what_flags_say(main, tmp_path):
+    assert main(preset="released_code", steps=2, num_candidates=None) == 0
+    ((_, report),) = read_results(tmp_path / "out").values()
+    asked = {"num_starts": SEARCH.num_starts, "num_steps": 2}
+    expected = Search(**dict(presets.get_projection("released_code")) | asked)
+    assert Search(**report["search"]) == expected
+    assert len(report["candidates"]) == expected.num_candidates == 1
+
+
+def save_picture(path, values):
+    Image.fromarray(values.astype(np.uint8)).save(path)
+    return path
+
+
+def noise(*shape):
+    return np.random.default_rng(5).integers(0, 256, shape)
+
+
+def test_photographs_become_sketches(main, tmp_path):
+    photo = save_picture(tmp_path / "face.png", noise(20, 32, 3))
+    assert main(input=[str(photo)], direction="photo2sketch") == 0
+    folder = tmp_path / "out" / "face"
+    joint = read_picture(folder / "joint.png")
+    np.testing.assert_array_equal(read_picture(folder / "sketch.png"), joint[:, :16])
+    assert not (folder / "photo.png").exists()
+    ((_, report),) = read_results(tmp_path / "out").values()
+    best = report["candidates"][0]
+    assert best["sketch_loss"] == 0 < best["photo_loss"]
+    # The loss is that of the picture's centre, as the model was given it.
+    centre = noise(20, 32, 3)[:, 6:26] / 255
+    wanted = area_resize(centre.astype(np.float32), 16)
+    given = (joint[:, 16:] / 255 - wanted) ** 2
+    assert best["photo_loss"] == pytest.approx(given.mean(), rel=0.05)
+
+
+def test_a_mask_completes_what_it_does_not_show(main, tmp_path):
+    joint = save_picture(tmp_path / "pair.png", noise(16, 32, 3))
+    shown = np.zeros((16, 32))
+    shown[4:12, 8:30] = 255
+    mask = save_picture(tmp_path / "mask.png", shown)
+    assert main(input=[str(joint)], mask=str(mask)) == 0
+    folder = tmp_path / "out" / "pair"
+    completed = read_picture(folder / "completed.png")
+    answer = read_picture(folder / "joint.png")
+    np.testing.assert_array_equal(completed[shown == 0], answer[shown == 0])
+    known = completed[shown > 0].astype(int) - noise(16, 32, 3)[shown > 0]
+    assert np.abs(known).max() <= 1
+    assert np.abs(completed[shown > 0] - answer[shown > 0].astype(int)).max() > 10
+    ((_, report),) = read_results(tmp_path / "out").values()
+    best = report["candidates"][0]
+    assert min(best["sketch_loss"], best["photo_loss"]) > 0
+    total = best["sketch_loss"] + SEARCH.photo_weight * best["photo_loss"]
+    assert best["contextual"] == pytest.approx(total, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("level", "reason"), [(0, "all black: it leaves nothing to go by"), (255, "find")]
+)
+def test_a_mask_without_two_parts_is_an_error(main, tmp_path, level, reason):
+    mask = save_picture(tmp_path / "mask.png", np.full((16, 32), level))
+    message = main(mask=str(mask))
+    assert message.startswith(f"error: the mask {mask} is all ")
+    assert message.endswith(reason)
+
+
+def test_under_a_mask_pictures_are_joint_images(main, tmp_path, drawings, caplog):
+    shown = np.repeat([[0, 255]], 16, 1).repeat(16, 0)
+    mask = save_picture(tmp_path / "mask.png", shown)
+    assert main(mask=str(mask)) == "1 of the pictures could not be used, see above"
+    (error,) = (r.getMessage() for r in caplog.records if r.levelname == "ERROR")
+    assert str(drawings["disc"]) in error
+    assert "60 x 48 pixels: a joint image is twice as wide as high" in error
+
+
+def test_several_answers_are_written_best_first_with_their_latents(main, tmp_path):
+    assert main(top_k=2, save_z=True) == 0
+    folder = tmp_path / "out" / "disc"
+    names = {"joint.png", "joint_2.png", "photo.png", "photo_2.png"}
+    assert {p.name for p in folder.iterdir()} == names | {"report.json", "z.npy"}
+    report = json.loads((folder / "report.json").read_text())
+    z = np.load(folder / "z.npy")
+    assert z.shape == (SEARCH.num_candidates, 8)
+    model, variables = random_model().models.gen, random_model().variables.gen
+    joint = images.to_uint8(np.asarray(generate(model, variables, z)))
+    first, second = (report["answers"][f"joint{n}.png"] for n in ("", "_2"))
+    assert first == 0 < second
+    for name, i in (("joint.png", first), ("joint_2.png", second)):
+        written = read_picture(folder / name)
+        assert np.abs(written.astype(int) - joint[i]).max() <= 1
+        photo = read_picture(folder / name.replace("joint", "photo"))
+        np.testing.assert_array_equal(photo, written[:, 16:])
+
+
+def test_more_answers_than_candidates_is_an_error(main, tmp_path):
+    message = main(top_k=4)
+    assert message.startswith("error: top_k is 4: ")
+    assert message.endswith("num_candidates, 3")
+    assert not (tmp_path / "out").exists()
+
+
+def test_answers_that_differ_are_chosen_best_first_then_the_farthest():
+    """Pictures of one unknown value each; what is known is not compared."""
+    joint = np.zeros((5, 2, 4, 3), np.float32)
+    joint[:, :, 2:] = np.array([0.0, 0.1, 0.5, 0.55, -0.3])[:, None, None, None]
+    joint[:, :, :2] = np.random.default_rng(0).uniform(-1, 1, (5, 2, 2, 3))
+    mask = images.half_mask(2, "sketch")
+    choose = functools.partial(complete.choose_different, joint, mask, least=0.2)
+    assert choose(1) == [0]
+    assert choose(2) == [0, 2]
+    assert choose(3) == [0, 2, 4]
+    assert choose(4) == [0, 1, 2, 4]  # none is left that differs: the farthest
+    assert choose(5) == [0, 1, 2, 3, 4]
 
 
 def test_more_candidates_than_starts_is_an_error_that_names_both(main, tmp_path):
@@ -388,7 +510,7 @@ def test_started_from_a_shell_it_completes_what_it_can_and_leaves_with_1(
         (line,) = (x for x in result.stderr.splitlines() if path.name in x)
         assert f"broken/{path.name}" in line
         assert reason in line
-    assert result.stderr.splitlines()[-1].startswith("3 of the drawings")
+    assert result.stderr.splitlines()[-1].startswith("3 of the pictures")
     assert "Traceback" not in result.stderr
     assert set(read_results(tmp_path / "out")) == {"disc"}
     assert (tmp_path / "out" / "contact_sheet.png").is_file()

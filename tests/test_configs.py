@@ -12,13 +12,13 @@ from absl import flags
 from ml_collections import config_flags
 
 from cgan_jax import configs
-from cgan_jax.configs import resolve
+from cgan_jax.configs import presets, resolve
 from cgan_jax.models import make_models
 from cgan_jax.projection import Search
 from cgan_jax.sketches import sketch_fn
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs"
-NAMES = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
+NAMES = sorted(path.stem for path in FOLDER.glob("[!_]*.py") if path.stem != "presets")
 VARIANTS = [name for name in NAMES if name != "default"]
 SOURCES = "slides|figure|authors' code|reproductions|request|ours"
 
@@ -89,7 +89,7 @@ def test_each_call_gives_a_config_of_its_own(name):
     assert load(name).train.batch_size == first.train.batch_size - 1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "presets"])
 def test_experiments_import_ml_collections_and_the_default_alone(name):
     tree = ast.parse((FOLDER / f"{name}.py").read_text())
     imported = {
@@ -101,7 +101,7 @@ def test_experiments_import_ml_collections_and_the_default_alone(name):
     assert imported <= allowed
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "presets"])
 def test_every_value_has_its_source(name):
     code = (FOLDER / f"{name}.py").read_text()
     sourced = re.compile(rf"# .*\b({SOURCES})\b")
@@ -133,6 +133,32 @@ def test_what_is_configured_accepts_the_fields(name):
     models = make_models(**config.model)
     assert models.gen.height == models.disc.height == config.model.height
     assert all(callable(sketch_fn(style)) for style in config.data.style.split(","))
+
+
+@pytest.mark.parametrize("preset", presets.NAMES)
+def test_a_preset_changes_fields_of_the_search_and_nothing_else(preset):
+    base, changed = load("default").projection, presets.get_projection(preset)
+    assert {key: type(x) for key, x in changed.items()} == {
+        key: type(x) for key, x in base.items()
+    }
+    assert (changed == base) == (preset == "default")
+    Search(**changed)
+
+
+def test_the_released_code_is_told_from_the_paper():
+    """Trap 3: it searches by the direction that it does not rank by."""
+    paper, code = map(presets.get_projection, ("paper", "released_code"))
+    assert (paper.direction, paper.start_direction) == ("y||G", "y||G")
+    assert (code.direction, code.start_direction) == ("G||y", "y||G")
+    assert (code.num_starts, code.num_candidates, code.num_steps) == (30, 1, 1000)
+    assert (code.optimizer, code.momentum) == ("nesterov", 0.9)
+    assert (paper.perceptual_weight, paper.perceptual_form) == (0.01, "log(1-D)")
+    assert (code.perceptual_weight, code.perceptual_form) == (0.01, "-log(D)")
+
+
+def test_a_preset_that_there_is_not_is_refused_with_the_choices():
+    with pytest.raises(ValueError, match="no preset 'ours': .* default, paper, rel"):
+        presets.get_projection("ours")
 
 
 def test_a_name_becomes_its_file_and_the_rest_stays():

@@ -32,8 +32,9 @@ ORDER = [
         "tfds_photos",
         "model_files",
         "train_state",
+        "search",
     },
-    {"official"},
+    {"official", "inputs"},
     {"sources"},
     {"dataset"},
     {
@@ -48,6 +49,7 @@ ORDER = [
     {"validation"},
     {"train"},
     {"complete"},
+    {"completer"},
     {"evaluation"},
     {"baselines"},
     {"launch"},
@@ -113,7 +115,9 @@ def test_no_arrow_points_back(name):
             assert RANK[other] < RANK[name], f"{file} imports {other}"
 
 
-@pytest.mark.parametrize("name", ["models", "losses", "train_step", "projection"])
+@pytest.mark.parametrize(
+    "name", ["models", "losses", "train_step", "search", "projection"]
+)
 def test_the_mathematics_knows_no_flags_files_or_checkpoints(name):
     tops = {n.split(".")[0] for n in needed(name)}
     assert "jax" in tops

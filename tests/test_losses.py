@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import special
 from scipy import stats as scipy_stats
+from scipy.spatial import distance as scipy_distance
 
 from cgan_jax import images, losses
 from cgan_jax.losses import contextual_loss, kl_divergence, perceptual_loss
@@ -232,11 +233,15 @@ def test_the_swapped_mask_compares_the_photo_half_by_colour():
 
 
 def test_any_mask_across_both_halves_is_served():
+    """Each half is a distribution of its own: their losses add up."""
     generated, target = joints(seed=0), joints(seed=1)
     mask = (np.random.default_rng(3).random((4, 8)) < 0.5).astype(np.float32)
     assert mask[:, :4].any() and mask[:, 4:].any()
     got = contextual(generated, target, mask)
-    want = np.mean(per_channel(generated, target, mask))
+    want = sum(
+        np.mean(per_channel(generated, target, mask * half))
+        for half in (SKETCH_KNOWN, PHOTO_KNOWN)
+    )
     np.testing.assert_allclose(got, want, rtol=2e-5)
 
 
@@ -297,6 +302,114 @@ def test_leading_axes_are_kept(leading):
     np.testing.assert_allclose(np.ravel(got), each, rtol=1e-6)
 
 
+# --------------------------------------------------------------- other distances
+
+DISTANCES = ("kl", "js", "l1", "l2", "cross-entropy")
+distance = jax.jit(
+    losses.image_distance, static_argnames=("distance", "direction", "mass")
+)
+
+
+def by_numpy(generated, target, mask, kind):
+    """Distances of one pair in float64, from SciPy or their definitions."""
+    g, y = (x[mask > 0].astype(np.float64) for x in (generated, target))
+    ink = [(1 - x + 1e-3) / (1 - x + 1e-3).sum() for x in (y, g)]
+    if kind == "kl":
+        return scipy_stats.entropy(*ink)
+    if kind == "js":
+        return scipy_distance.jensenshannon(*ink) ** 2
+    if kind == "cross-entropy":
+        coins = [np.stack([x + 1e-3, 1 - x + 1e-3]) / 1.002 for x in (y, g)]
+        return special.rel_entr(*coins).sum(0).mean()
+    return np.abs(g - y).mean() if kind == "l1" else np.square(g - y).mean()
+
+
+@pytest.mark.parametrize("kind", DISTANCES)
+def test_each_distance_is_what_its_name_says(kind):
+    generated, target = pictures(6, 6, seed=0), pictures(6, 6, seed=1)
+    mask = (np.random.default_rng(2).random((6, 6)) < 0.6).astype(np.float32)
+    got = distance(generated, target, mask, distance=kind)
+    want = by_numpy(generated, target, mask, kind)
+    np.testing.assert_allclose(got, want, rtol=1e-4)
+    assert want > 0.05
+    assert abs(distance(target, target, mask, distance=kind)) < 1e-6
+
+
+@pytest.mark.parametrize("kind", DISTANCES)
+def test_distances_read_nothing_unknown_and_have_finite_gradients(kind):
+    generated, target = pictures(6, 6, seed=0), pictures(6, 6, seed=1)
+    mask = np.ones((6, 6), np.float32)
+    mask[:, 3:] = 0
+    grad = jax.jit(jax.value_and_grad(losses.image_distance), static_argnums=3)
+    value, slope = grad(generated, target, mask, kind)
+    assert np.isfinite(slope).all() and np.abs(slope[:, :3]).max() > 0
+    np.testing.assert_array_equal(slope[:, 3:], 0)
+    target[:, 3:] = np.nan
+    np.testing.assert_array_equal(grad(generated, target, mask, kind)[0], value)
+    nothing = grad(generated, target, np.zeros((6, 6), np.float32), kind)
+    np.testing.assert_array_equal(nothing[0], 0)
+    assert np.isfinite(nothing[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "turns"), [("kl", True), ("cross-entropy", True), ("js", False)]
+)
+def test_the_direction_counts_where_a_distance_has_one(kind, turns):
+    generated, target = pictures(6, 6, seed=0), pictures(6, 6, seed=1)
+    mask = np.ones((6, 6), np.float32)
+    there, back = (
+        distance(generated, target, mask, distance=kind, direction=x)
+        for x in DIRECTIONS
+    )
+    swapped = distance(target, generated, mask, distance=kind, direction="y||G")
+    np.testing.assert_allclose(back, swapped, rtol=1e-5)
+    assert (abs(there - back) > 1e-3) == turns
+
+
+# --------------------------------------------------------------------------- blur
+
+
+def test_a_blur_is_a_gaussian_mean_of_what_is_known():
+    image = pictures(2, 9, 12)
+    mask = (np.random.default_rng(4).random((9, 12)) < 0.7).astype(np.float32)
+    got = jax.jit(losses.blur, static_argnums=2)(image, mask, (0.0, 1.0, 3.0))
+    assert got.shape == (3, 2, 9, 12)
+    rows, columns = np.mgrid[:9, :12]
+    for i, width in enumerate((1.0, 3.0)):
+        for row, column in ((0, 0), (4, 7), (8, 11)):
+            apart = (rows - row) ** 2 + (columns - column) ** 2
+            weight = mask * np.exp(-apart / (2 * width**2))
+            want = (weight * image).sum((1, 2)) / weight.sum()
+            np.testing.assert_allclose(got[i + 1, :, row, column], want, rtol=1e-4)
+    np.testing.assert_array_equal(got[0], np.where(mask > 0, image, 0))
+
+
+def test_a_blur_sees_nothing_unknown():
+    image = pictures(8, 8)
+    mask = np.ones((8, 8), np.float32)
+    mask[3:5] = 0
+    known = losses.blur(image, mask, (2.0,))
+    image[3:5] = np.nan
+    np.testing.assert_array_equal(losses.blur(image, mask, (2.0,)), known)
+    assert np.isfinite(known).all()
+    flat = losses.blur(np.full((8, 8), 0.3, np.float32), mask, (2.0,))
+    np.testing.assert_allclose(flat[0][mask > 0], 0.3, rtol=1e-5)
+
+
+def test_a_misplaced_stroke_pulls_only_where_it_is_blurred():
+    """Why coarse to fine: the plain distance does not tell near from far."""
+    target, near, far = (np.ones((16, 16), np.float32) for _ in range(3))
+    target[:, 2], near[:, 5], far[:, 12] = 0, 0, 0
+    mask = np.ones((16, 16), np.float32)
+
+    def lost(stroke, width):
+        g, y = (losses.blur(x, mask, (width,)) for x in (stroke, target))
+        return distance(g, y, mask, distance="kl")[0]
+
+    assert abs(lost(far, 0.0) - lost(near, 0.0)) < 1e-3
+    assert lost(far, 4.0) > 2 * lost(near, 4.0)
+
+
 # ------------------------------------------------------------------------- errors
 
 
@@ -306,5 +419,7 @@ def test_unknown_names_are_refused(without_type_checks):
         contextual_loss(joint, joint, SKETCH_KNOWN, direction="G")
     with pytest.raises(ValueError, match="'ink' or 'intensity', got 'paper'"):
         kl_divergence(grey, grey, mass="paper")
+    with pytest.raises(ValueError, match="'l2' or 'cross-entropy', got 'l3'"):
+        losses.image_distance(grey, grey, jnp.ones((4, 4)), "l3")
     with pytest.raises(ValueError, match="got 'log D'"):
         perceptual_loss(jnp.zeros(2), "log D")

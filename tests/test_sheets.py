@@ -43,10 +43,10 @@ def test_a_ragged_row_is_filled_up_with_white(order):
 
 
 def test_a_completion_row_is_drawing_input_and_candidates_of_one_height():
-    drawing, sketch = np.zeros((5, 5), np.float32), np.ones((4, 4), np.float32)
-    sketch[0, 0] = 0.5
+    original, shown = plain(5, 5, 0), plain(4, 4, 255)
+    shown[0, 0] = 128
     joint = np.stack([plain(4, 8, 1), plain(4, 8, 2)])
-    row = sheets.completion_row(drawing, sketch, joint, scale=3)
+    row = sheets.completion_row(original, shown, joint, scale=3)
     assert [picture.shape for picture in row] == [(12, 12, 3)] * 2 + [(12, 24, 3)] * 2
     assert (row[0] == 0).all()
     # Pixels of the model are repeated, never blended.

@@ -1,0 +1,225 @@
+"""What a search minimizes and how: its structure, its numbers, its cost."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from cgan_jax.losses import Direction, Distance, Mass, Number, PerceptualForm
+
+Optimizer = Literal["adam", "nesterov", "sgd"]
+Bound = Literal["clip", "smooth"]
+Schedule = Literal["constant", "rising", "falling", "cosine"]
+Role = Literal["steers", "ranks"]
+
+
+class Numbers(NamedTuple):
+    """The plain numbers of a search, as `Search` explains them.
+
+    They are traced: other values, or a `vmap` over values, compile nothing anew. Only
+    whether `noise`, `stop_at` and `perceptual_weight` are 0 belongs to the structure.
+    """
+
+    learning_rate: Any
+    momentum: Any
+    noise: Any
+    stop_at: Any
+    epsilon: Any
+    photo_weight: Any
+    blur_focus: Any
+    perceptual_weight: Any
+
+
+_SWITCHES = ("noise", "stop_at", "perceptual_weight")  # what is 0 is not computed
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """What is minimized, and how; defaults and their sources in `configs/default.py`.
+
+    Attributes:
+      num_starts: latents that are drawn and ranked by their contextual loss.
+      stages: candidates and steps of each stage before the last, such as
+        `((32, 20), (8, 20))`: the best so many go on. None where all that is refined is
+        refined to the end.
+      num_candidates: answers: the candidates of the last stage.
+      num_steps: steps of the last stage.
+      optimizer: `adam`, `nesterov` (the released code's momentum) or `sgd`.
+      learning_rate: of the optimizer; z lies in [-1, 1].
+      learning_rate_schedule: how it goes from the first step of all stages to the last:
+        `constant`, `rising` from 0 or `falling` to it in a line, `cosine` to 0.
+      momentum: decay of the mean of the gradients: Nesterov's, and Adam's beta1.
+      bound: `clip` z to [-1, 1] after each step, or `smooth`: search for the normal
+        u of z = erf(u / sqrt(2)), which is uniform on [-1, 1].
+      keep_spread: rescale z after each step to mean(z^2) = 1/3, the spread of the
+        latents that G was trained on (u to 1); the loss alone draws z towards 0, where
+        photographs wash out.
+      noise: standard deviation of what is added to z (or u) where a gradient is taken;
+        it falls to 0 in a line. Drawn from the key of the starts and the known pixels.
+      stop_at: a candidate stands still while its contextual loss is at most this.
+      distance: of the sketch half; see `losses.image_distance`.
+      photo_distance: of the photo half, where it is known.
+      photo_weight: weight of the photo half beside the sketch half's 1.
+      direction: see `losses.image_distance`.
+      start_direction: the same, for the ranking of the starts.
+      mass: see `losses.kl_divergence`.
+      epsilon: see `losses.image_distance`.
+      blur_widths: coarse to fine: both images are compared under Gaussians of these
+        standard deviations in pixels, narrow before wide; empty: as they are.
+      blur_focus: width i weighs exp(-blur_focus |i - p|), of a sum of 1, where p goes
+        from the last of the widths to the first: 0 weighs all alike, all the time.
+      perceptual_weight: lambda, the weight of the perceptual loss.
+      perceptual_schedule: of lambda, as of the learning rate.
+      perceptual_form: see `losses.perceptual_loss`.
+      perceptual_role: D `steers` the search, or only `ranks` its answers.
+    """
+
+    num_starts: int
+    stages: tuple[tuple[int, int], ...]
+    num_candidates: int
+    num_steps: int
+    optimizer: Optimizer
+    learning_rate: float
+    learning_rate_schedule: Schedule
+    momentum: float
+    bound: Bound
+    keep_spread: bool
+    noise: float
+    stop_at: float
+    distance: Distance
+    photo_distance: Distance
+    photo_weight: float
+    direction: Direction
+    start_direction: Direction
+    mass: Mass
+    epsilon: float
+    blur_widths: tuple[float, ...]
+    blur_focus: float
+    perceptual_weight: float
+    perceptual_schedule: Schedule
+    perceptual_form: PerceptualForm
+    perceptual_role: Role
+
+    def __post_init__(self) -> None:
+        # JSON and command lines give lists.
+        object.__setattr__(self, "stages", tuple(map(tuple, self.stages)))
+        object.__setattr__(self, "blur_widths", tuple(self.blur_widths))
+        _check_choices(self)
+        _check_stages(self)
+        if min(self.blur_widths, default=0) < 0:
+            raise ValueError(f"blur_widths is {self.blur_widths}: none can be negative")
+
+    @property
+    def all_stages(self) -> tuple[tuple[int, int], ...]:
+        """Candidates and steps of every stage."""
+        return (*self.stages, (self.num_candidates, self.num_steps))
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all stages."""
+        return sum(steps for _, steps in self.all_stages)
+
+    @property
+    def numbers(self) -> Numbers:
+        """What may change without compiling anew."""
+        return Numbers(*(np.float32(getattr(self, x)) for x in Numbers._fields))
+
+    @property
+    def structure(self) -> Search:
+        """What is compiled: the search with 0 and 1 in the place of its numbers."""
+        names = Numbers._fields
+        ones = {x: float(x in _SWITCHES and getattr(self, x) != 0) for x in names}
+        return dataclasses.replace(self, **ones)  # type: ignore[arg-type]
+
+
+_CHOICES = {
+    name: get_args(hint)
+    for name, hint in get_type_hints(Search).items()
+    if get_origin(hint) is Literal
+}
+
+
+def _check_choices(search: Search) -> None:
+    for name, choices in _CHOICES.items():
+        value = getattr(search, name)
+        if value not in choices:
+            raise ValueError(f"{name} is {value!r}: choose one of {', '.join(choices)}")
+
+
+def _check_stages(search: Search) -> None:
+    limit, of_what = search.num_starts, "num_starts"
+    names = [f"stage {i + 1}" for i in range(len(search.stages))] + ["num_candidates"]
+    for name, (count, steps) in zip(names, search.all_stages, strict=True):
+        if not 1 <= count <= limit:
+            raise ValueError(
+                f"{name} is {count}: it must be at least 1 and at most {of_what}, {limit}"
+            )
+        if steps < 0:
+            what = "num_steps" if name == "num_candidates" else f"the steps of {name}"
+            raise ValueError(f"{what} is {steps}: it cannot be negative")
+        limit, of_what = count, f"the candidates of {name}"
+
+
+class Passes(NamedTuple):
+    """Pictures that go through the generator in a search.
+
+    Attributes:
+      starts: forward, once for all targets of a call.
+      forward: forward, for each target.
+      backward: backward, for each target.
+    """
+
+    starts: int
+    forward: int
+    backward: int
+
+    @property
+    def alone(self) -> int:
+        """All passes of a target that is the only one."""
+        return sum(self)
+
+
+def count_passes(search: Search) -> Passes:
+    """What a search costs; a step of a candidate is one pass forward and one backward."""
+    steps = sum(count * steps for count, steps in search.all_stages)
+    return Passes(search.num_starts, steps + search.num_candidates, steps)
+
+
+def schedule(name: Schedule, progress: Number) -> Number:
+    """The factor of a number at a part of the search in [0, 1]; see `Search`."""
+    if name == "constant":
+        return 1.0
+    if name == "cosine":
+        return (1.0 + jnp.cos(np.pi * progress)) / 2.0
+    return progress if name == "rising" else 1.0 - progress
+
+
+def blur_weights(count: int, focus: Number, progress: Number) -> Float[Array, " n"]:
+    """The weights of `count` widths at a part of the search in [0, 1]; see `Search`."""
+    position = (count - 1) * (1.0 - progress)
+    return jax.nn.softmax(-focus * jnp.abs(jnp.arange(count) - position))
+
+
+def segments(search: Search, done: int, num_steps: int) -> Iterator[tuple[int, int]]:
+    """Candidates and steps of the parts of the next `num_steps` steps.
+
+    Args:
+      search: its last stage goes on after its end.
+      done: steps that are done.
+      num_steps: steps that are asked for.
+    """
+    end = 0
+    for count, steps in search.stages:
+        end += steps
+        part = min(end - done, num_steps)
+        if part > 0:
+            yield count, part
+            done, num_steps = done + part, num_steps - part
+    if done >= end:
+        yield search.num_candidates, num_steps
