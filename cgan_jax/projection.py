@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -327,7 +328,7 @@ Views = dict[Side, Float[Array, "n _ h h"]]
 def _views(
     joint: Float[Array, "h w 3"],
     mask: Float[Array, "h w"],
-    widths: tuple[float, ...],
+    widths: Sequence[float],
     sides: tuple[Side, ...],
 ) -> Views:
     """The known halves of a joint image under each blur."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import jax
@@ -81,7 +81,7 @@ class Search:
     """
 
     num_starts: int
-    stages: tuple[tuple[int, int], ...]
+    stages: Sequence[Sequence[int]]
     num_candidates: int
     num_steps: int
     optimizer: Optimizer
@@ -99,7 +99,7 @@ class Search:
     start_direction: Direction
     mass: Mass
     epsilon: float
-    blur_widths: tuple[float, ...]
+    blur_widths: Sequence[float]
     blur_focus: float
     perceptual_weight: float
     perceptual_schedule: Schedule
@@ -107,7 +107,7 @@ class Search:
     perceptual_role: Role
 
     def __post_init__(self) -> None:
-        # JSON and command lines give lists.
+        # JSON and command lines give lists, which have no hash.
         object.__setattr__(self, "stages", tuple(map(tuple, self.stages)))
         object.__setattr__(self, "blur_widths", tuple(self.blur_widths))
         _check_choices(self)
@@ -118,7 +118,8 @@ class Search:
     @property
     def all_stages(self) -> tuple[tuple[int, int], ...]:
         """Candidates and steps of every stage."""
-        return (*self.stages, (self.num_candidates, self.num_steps))
+        before = ((count, steps) for count, steps in self.stages)
+        return (*before, (self.num_candidates, self.num_steps))
 
     @property
     def total_steps(self) -> int:
