@@ -95,8 +95,8 @@ def kl_divergence(
       ValueError: another mass.
     """
     mask = _mask_or_all(mask, p)
-    log_p = _log_distribution(p, mask, mass, epsilon)
-    log_q = _log_distribution(q, mask, mass, epsilon)
+    log_p = log_distribution(p, mask, mass, epsilon)
+    log_q = log_distribution(q, mask, mass, epsilon)
     return _kl(log_p, log_q, mask)
 
 
@@ -119,8 +119,8 @@ def js_divergence(
       ValueError: another mass.
     """
     mask = _mask_or_all(mask, p)
-    log_p = _log_distribution(p, mask, mass, epsilon)
-    log_q = _log_distribution(q, mask, mass, epsilon)
+    log_p = log_distribution(p, mask, mass, epsilon)
+    log_q = log_distribution(q, mask, mass, epsilon)
     log_m = jnp.logaddexp(log_p, log_q) - np.log(2.0).astype(np.float32)
     return (_kl(log_p, log_m, mask) + _kl(log_q, log_m, mask)) / 2
 
@@ -155,9 +155,10 @@ def _kl(log_p: Array, log_q: Array, mask: Array) -> Array:
     return jnp.sum(mask * jnp.exp(log_p) * (log_p - log_q), axis=(-2, -1))
 
 
-def _log_distribution(
+def log_distribution(
     grey: Float[Array, "*b h w"], mask: Float[Array, "h w"], mass: Mass, epsilon: Number
 ) -> Float[Array, "*b h w"]:
+    """Logarithms of the distributions that `kl_divergence` compares; arguments as there."""
     if mass not in ("ink", "intensity"):
         raise ValueError(f"mass must be 'ink' or 'intensity', got {mass!r}")
     grey = _known(grey, mask)

@@ -86,6 +86,18 @@ def grey_picture(image: Float[np.ndarray, "h w"]) -> Picture:
     return np.repeat(levels[..., None], 3, axis=-1)
 
 
+def enlarge(picture: Picture, *, scale: int = 2) -> Picture:
+    """A picture whose pixels are squares of `scale` pixels."""
+    return _resize(picture, scale * len(picture))
+
+
+def text_picture(text: str, height: int) -> Picture:
+    """A few short lines of black text on a white square."""
+    image = Image.new("RGB", (height, height), "white")
+    ImageDraw.Draw(image).text((4, 4), text, "black", ImageFont.load_default(11))
+    return np.asarray(image)
+
+
 def _resize(picture: Picture, height: int) -> Picture:
     h, w = picture.shape[:2]
     kind = Image.Resampling.NEAREST if height % h == 0 else Image.Resampling.LANCZOS

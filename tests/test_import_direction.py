@@ -14,7 +14,15 @@ import cgan_jax
 PACKAGE = Path(cgan_jax.__file__).parent
 # A module imports only what stands on an earlier line.
 ORDER = [
-    {"configs", "winograd", "runtime", "workdir"},
+    {
+        "configs",
+        "winograd",
+        "runtime",
+        "workdir",
+        "array_cache",
+        "faces",
+        "intervals",
+    },
     {
         "images",
         "edge_flow",
@@ -25,7 +33,10 @@ ORDER = [
         "decoding",
     },
     {"sketches", "losses", "models", "sheets", "pictures"},
+    {"scores"},
     {
+        "baselines",
+        "results",
         "drawings",
         "simplify",
         "ready_pairs",
@@ -49,9 +60,8 @@ ORDER = [
     {"validation"},
     {"train"},
     {"complete"},
-    {"completer"},
+    {"completer", "answers"},
     {"evaluation"},
-    {"baselines"},
     {"launch"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -1,0 +1,1 @@
+"""What to beat: answers that need no generative model."""

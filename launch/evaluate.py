@@ -1,0 +1,116 @@
+"""Completes held-out sketches and scores them against their photographs, beside baselines."""
+
+import sys
+from pathlib import Path
+
+from absl import app, flags
+
+from cgan_jax.configs import default
+from cgan_jax.launch import start
+
+FLAGS = flags.FLAGS
+_defaults = default.get_config()
+_projection = _defaults.projection
+flags.DEFINE_string(
+    "model", "faces", "Bundled model, folder of a published one, or training workdir."
+)
+flags.DEFINE_string(
+    "data",
+    None,
+    "Held-out pictures: what cgan-prepare wrote, or anything that its --source takes.",
+    required=True,
+)
+flags.DEFINE_string(
+    "train_data", None, "Training pictures of the baselines; --data if not given."
+)
+flags.DEFINE_enum(
+    "split", "validation", ["train", "validation", "test"], "Which part of --data."
+)
+flags.DEFINE_list(
+    "style", None, "Sketch styles, separated by commas; the model's if not given."
+)
+flags.DEFINE_integer("num_examples", 500, "Sketches to complete, drawn by the seed.", 1)
+flags.DEFINE_list(
+    "methods",
+    ["model", "nearest_kl", "nearest_l2", "mean", "random", "true"],
+    "What is scored: model, nearest_kl, nearest_l2, mean, random, true.",
+)
+flags.DEFINE_string("compare_to", "model", "Method that the others are paired with.")
+flags.DEFINE_bool("faces", True, "Score faces by dlib, the extra [faces].")
+flags.DEFINE_string(
+    "identities",
+    None,
+    "Who is shown, where --data does not say: a table, separated by tabs, with the "
+    "columns name and identity.",
+)
+flags.DEFINE_multi_string(
+    "features",
+    [],
+    "Further features for realism, MODULE:FUNCTION, a function from a photograph (uint8, "
+    "height x width x 3) to a vector, such as a network of yours. Repeatable.",
+)
+flags.DEFINE_string(
+    "output", None, "Folder of the scores and the cache.", required=True
+)
+flags.DEFINE_integer("seed", 0, "Seed of examples, starts, and intervals.")
+flags.DEFINE_integer(
+    "num_candidates", _projection.num_candidates, "Answers to each sketch.", 1
+)
+flags.DEFINE_integer(
+    "num_starts", _projection.num_starts, "Latents that are ranked first.", 1
+)
+flags.DEFINE_integer("steps", _projection.num_steps, "Steps of the search.", 0)
+flags.DEFINE_integer("block_size", 1, "Sketches searched for side by side.", 1)
+
+_REMINDER = (
+    "The test split is for final tables: whatever is chosen is chosen on validation."
+)
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {argv[1:]}")
+    if FLAGS.split == "test":
+        print(_REMINDER, file=sys.stderr)
+    from cgan_jax import evaluation  # after the flags: --help stays fast
+
+    changes = {
+        "num_starts": FLAGS.num_starts,
+        "num_candidates": FLAGS.num_candidates,
+        "num_steps": FLAGS.steps,
+    }
+    try:
+        plan = evaluation.Plan(
+            methods=tuple(FLAGS.methods),
+            num_examples=FLAGS.num_examples,
+            num_answers=FLAGS.num_candidates,
+            compare_to=FLAGS.compare_to,
+            seed=FLAGS.seed,
+            block_size=FLAGS.block_size,
+            use_faces=FLAGS.faces,
+        )
+        evaluation.evaluate_files(
+            FLAGS.model,
+            FLAGS.data,
+            FLAGS.train_data,
+            FLAGS.split,
+            Path(FLAGS.output),
+            plan,
+            styles=FLAGS.style,
+            search=dict(_projection) | changes,
+            cache_dir=_defaults.data.cache_dir,
+            identities=FLAGS.identities,
+            features=FLAGS.features,
+        )
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    print((Path(FLAGS.output) / "scores.md").read_text(encoding="utf-8"))
+
+
+def run() -> None:
+    """Entry point of `cgan-evaluate`."""
+    start(main)
+
+
+if __name__ == "__main__":
+    run()
