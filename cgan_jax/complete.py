@@ -164,7 +164,7 @@ def complete(
     )
     rows = []
     for given, candidates in zip(inputs, found, strict=True):
-        chosen = choose_different(candidates.joint, mask, top_k)
+        chosen = choose_different(np.asarray(candidates.joint), mask, top_k)
         report = _report(given, candidates, model, search, seed)
         joint = images.to_uint8(np.asarray(candidates.joint))
         pictures = _answers(joint[chosen], given.known.target, mask)
@@ -212,7 +212,7 @@ def choose_different(
     Returns:
       Indices, best first.
     """
-    unknown = np.asarray(joint)[:, np.asarray(mask) == 0].reshape(len(joint), -1)
+    unknown = joint[:, mask == 0].reshape(len(joint), -1)
     chosen = [0]
     while len(chosen) < count:
         differences = unknown[:, None] - unknown[chosen]

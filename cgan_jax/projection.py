@@ -540,7 +540,7 @@ def _with_noise(
     free: Array, state: SearchState, numbers: Numbers, search: Search, progress: Array
 ) -> Array:
     """Where the gradient is taken."""
-    if not search.noise:
+    if state.keys is None:
         return free
     keys = jax.vmap(jax.random.fold_in, (0, None))(state.keys, state.step)
     noise = jax.vmap(lambda key: jax.random.normal(key, free.shape[1:]))(keys)

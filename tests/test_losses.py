@@ -369,10 +369,13 @@ def test_the_direction_counts_where_a_distance_has_one(kind, turns):
 # --------------------------------------------------------------------------- blur
 
 
+blur = jax.jit(losses.blur, static_argnums=2)
+
+
 def test_a_blur_is_a_gaussian_mean_of_what_is_known():
     image = pictures(2, 9, 12)
     mask = (np.random.default_rng(4).random((9, 12)) < 0.7).astype(np.float32)
-    got = jax.jit(losses.blur, static_argnums=2)(image, mask, (0.0, 1.0, 3.0))
+    got = blur(image, mask, (0.0, 1.0, 3.0))
     assert got.shape == (3, 2, 9, 12)
     rows, columns = np.mgrid[:9, :12]
     for i, width in enumerate((1.0, 3.0)):
@@ -388,11 +391,11 @@ def test_a_blur_sees_nothing_unknown():
     image = pictures(8, 8)
     mask = np.ones((8, 8), np.float32)
     mask[3:5] = 0
-    known = losses.blur(image, mask, (2.0,))
+    known = blur(image, mask, (2.0,))
     image[3:5] = np.nan
-    np.testing.assert_array_equal(losses.blur(image, mask, (2.0,)), known)
+    np.testing.assert_array_equal(blur(image, mask, (2.0,)), known)
     assert np.isfinite(known).all()
-    flat = losses.blur(np.full((8, 8), 0.3, np.float32), mask, (2.0,))
+    flat = blur(np.full((8, 8), 0.3, np.float32), mask, (2.0,))
     np.testing.assert_allclose(flat[0][mask > 0], 0.3, rtol=1e-5)
 
 
@@ -403,7 +406,7 @@ def test_a_misplaced_stroke_pulls_only_where_it_is_blurred():
     mask = np.ones((16, 16), np.float32)
 
     def lost(stroke, width):
-        g, y = (losses.blur(x, mask, (width,)) for x in (stroke, target))
+        g, y = (blur(x, mask, (width,)) for x in (stroke, target))
         return distance(g, y, mask, distance="kl")[0]
 
     assert abs(lost(far, 0.0) - lost(near, 0.0)) < 1e-3

@@ -471,7 +471,7 @@ def test_only_the_blur_of_the_start_ranks_the_starts(variables, targets):
     z = np.asarray(sample_z(KEY, 64, 5))
     sketches = losses.comparable(generated(variables, z), "sketch")
     known = losses.comparable(jnp.asarray(targets), "sketch")
-    whole = np.ones((8, 8), np.float32)
+    whole = jnp.ones((8, 8))
     blurred = [losses.blur(x, whole, (3.0,))[0] for x in (sketches, known)]
     every = np.stack(
         [losses.image_distance(blurred[0], y, whole, "kl")[:, 0] for y in blurred[1]]
