@@ -33,7 +33,7 @@ FACES, APPEARANCE = "dlib face descriptors", "HOG and colour histograms"
 NUM_REFERENCES = 1000  # photographs, at most, that realism is compared with
 MIN_SET, MIN_FRECHET = 8, 500  # feature vectors on either side
 _BLOCK = 64  # photographs whose features share a file of the cache
-_SHEET_ROWS = 3  # of the best, of the median and of the worst answers
+_SHEET_ROWS = 3  # at most, of the best, of the median and of the worst answers
 
 FeatureFn = Callable[[np.ndarray], np.ndarray]
 _Values = dict[str, Float[np.ndarray, " n"]]
@@ -735,11 +735,12 @@ def _write_sheets(
     method = next(iter(found))
     quality = scored[method].values["ssim_luma"]
     order = np.argsort(-quality, kind="stable")
-    middle = max((len(order) - _SHEET_ROWS) // 2, 0)
+    count = max(min(_SHEET_ROWS, len(order) // 3), 1)
+    middle = (len(order) - count) // 2
     parts = {
-        "best": order[:_SHEET_ROWS],
-        "median": order[middle : middle + _SHEET_ROWS],
-        "worst": order[-_SHEET_ROWS:],
+        "best": order[:count],
+        "median": order[middle : middle + count],
+        "worst": order[-count:],
     }
     rows = []
     for part, which in parts.items():

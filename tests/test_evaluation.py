@@ -1,0 +1,445 @@
+"""The harness: the same examples for all methods, ceilings, floors, files, resuming."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_archives import encode
+from tiny_models import random_model, save_random_model
+
+from cgan_jax import answers, dataset, evaluation, faces, intervals
+from cgan_jax.configs import default
+from cgan_jax.evaluation import FACES, Plan
+from cgan_jax.launch import evaluate as command
+from cgan_jax.projection import Search
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+BUDGET = {"num_starts": 64, "num_candidates": 2, "num_steps": 2}
+SEARCH = Search(**dict(default.get_config().projection) | BUDGET)
+ALL = tuple(answers.METHODS)
+
+
+def plan(**changes):
+    settings = {
+        "methods": ALL,
+        "num_examples": 6,
+        "num_answers": 2,
+        "compare_to": "model",
+        "seed": 0,
+        "block_size": 2,
+        "use_faces": False,
+    }
+    return Plan(**settings | changes)
+
+
+def picture(seed):
+    """A disc of some colour and size, on another: something to draw."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:32, :32]
+    inside = (x - rng.integers(10, 22)) ** 2 + (y - rng.integers(10, 22)) ** 2
+    mask = (inside < rng.integers(25, 90))[..., None]
+    colours = rng.integers(0, 256, (2, 3))
+    return np.where(mask, *colours).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A prepared data set: 12 training and 20 validation pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for split, seeds in (("train", range(12)), ("validation", range(20, 40))):
+        (folder / split).mkdir()
+        for seed in seeds:
+            (folder / split / f"{seed:02}.png").write_bytes(encode(picture(seed)))
+    output = tmp_path_factory.mktemp("data") / "discs"
+    dataset.prepare_pairs(str(folder), output, size=16)
+    return output
+
+
+@pytest.fixture(scope="module")
+def pairs(data):
+    return dataset.open_pairs(data, "validation")
+
+
+@pytest.fixture(scope="module")
+def training(data):
+    return dataset.open_pairs(data, "train")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_draws():
+    """Enough to see that there are intervals."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(intervals, "NUM_RESAMPLES", 50)
+    patch.setattr(intervals, "NUM_SUBSETS", 8)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def output(pairs, training, tmp_path_factory):
+    output = tmp_path_factory.mktemp("results") / "new" / "scores"
+    evaluation.evaluate(random_model(), pairs, training, SEARCH, output, plan())
+    return output
+
+
+def read_scores(output):
+    return json.loads((output / "scores.json").read_text())
+
+
+def read_rows(output):
+    with (output / "examples.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def value(report, method, score):
+    (table,) = report["tables"]
+    return table["methods"][method]["scores"][score]["value"]
+
+
+def test_an_evaluation_leaves_scores_tables_rows_and_sheets(output):
+    assert sorted(path.name for path in output.iterdir()) == [
+        "cache",
+        "examples.csv",
+        "scores.json",
+        "scores.md",
+        "xdog_generated.png",
+        "xdog_sheet.png",
+    ]
+    assert "| contextual GAN |" in (output / "scores.md").read_text()
+
+
+def test_the_report_says_what_was_done(output, data):
+    report = read_scores(output)
+    settings = report["settings"]
+    assert settings["data"] == data.name
+    assert (settings["split"], settings["seed"]) == ("validation", 0)
+    assert settings["search"]["num_starts"] == 64
+    assert {"jax", "numpy", "dm-pix", "Python"} <= set(report["versions"])
+    wall = report["wall_time_seconds"]
+    assert 0 < wall["completing"] < wall["total"]
+    (table,) = report["tables"]
+    assert (table["style"], table["direction"]) == ("xdog", "sketch2photo")
+    assert list(table["methods"]) == list(ALL)
+    assert set(table["differences"]) == set(ALL) - {"model"}
+
+
+def test_the_true_photograph_is_the_ceiling(output):
+    report = read_scores(output)
+    assert value(report, "true", "ssim") == pytest.approx(1, abs=1e-5)
+    assert value(report, "true", "psnr") == "inf"
+    for other in set(ALL) - {"true"}:
+        assert value(report, other, "ssim_luma") < 0.999
+        kl = "sketch_kl"
+        assert value(report, other, kl) > value(report, "true", kl)
+
+
+def test_every_method_answers_the_same_examples(output, pairs):
+    rows = read_rows(output)
+    by_method = {m: [r["name"] for r in rows if r["method"] == m] for m in ALL}
+    assert all(names == by_method["model"] for names in by_method.values())
+    chosen = evaluation.choose_examples(len(pairs), 6, 0)
+    assert by_method["model"] == [pairs.names[i] for i in chosen]
+
+
+def test_the_rows_have_the_means_and_paired_differences_of_the_report(output):
+    rows, report = read_rows(output), read_scores(output)
+    ssim = {
+        m: np.array([float(r["ssim"]) for r in rows if r["method"] == m]) for m in ALL
+    }
+    (table,) = report["tables"]
+    for method in ALL[1:]:
+        assert value(report, method, "ssim") == pytest.approx(
+            ssim[method].mean(), rel=1e-4
+        )
+        difference = table["differences"][method]["ssim"]
+        paired = ssim[method] - ssim["model"]
+        assert difference["value"] == pytest.approx(paired.mean(), abs=1e-5)
+        assert paired.min() <= difference["low"] <= difference["high"] <= paired.max()
+
+
+def test_diversity_is_of_methods_with_several_answers(output):
+    report = read_scores(output)
+    assert value(report, "model", "diversity") > 0
+    assert value(report, "random", "diversity") > 0
+    assert value(report, "mean", "diversity") is None
+
+
+def test_the_mean_and_the_nearest_come_from_the_training_split(output, training, pairs):
+    chosen = evaluation.choose_examples(len(pairs), 6, 0)
+    task = answers.read_task(pairs, chosen, "xdog")
+    photos = np.stack([training[i]["photo"] for i in range(len(training))])
+    mean = answers.baseline("mean", task, training, 2, seed=0).photos
+    np.testing.assert_allclose(mean[3, 0], photos.mean(0), atol=0.5)
+    for method in ("nearest_kl", "nearest_l2", "random"):
+        found = answers.baseline(method, task, training, 2, seed=0).photos
+        assert found.shape == (6, 2, 16, 16, 3)
+        assert (found[:, :, None] == photos).all((3, 4, 5)).any(2).all()
+
+
+def test_a_second_run_reads_completions_and_changes_no_score(
+    output, pairs, training, tmp_path, monkeypatch
+):
+    again = tmp_path / "again"
+    shutil.copytree(output / "cache", again / "cache")
+
+    def fail(*args, **kwargs):
+        raise AssertionError("completed anew")
+
+    monkeypatch.setattr(answers.complete, "search_sketches", fail)
+    evaluation.evaluate(random_model(), pairs, training, SEARCH, again, plan())
+    assert read_scores(again)["tables"] == read_scores(output)["tables"]
+    assert read_rows(again) == read_rows(output)
+
+
+def test_an_interrupted_run_completes_what_is_missing(
+    output, pairs, training, tmp_path, monkeypatch
+):
+    again = tmp_path / "again"
+    shutil.copytree(output / "cache", again / "cache")
+    completed = sorted((again / "cache").glob("completion_*"))
+    assert len(completed) == 6
+    for path in completed[:2]:
+        path.unlink()
+    search, asked = answers.complete.search_sketches, []
+
+    def count(model, sketches, *args, **kwargs):
+        asked.append(len(sketches))
+        return search(model, sketches, *args, **kwargs)
+
+    monkeypatch.setattr(answers.complete, "search_sketches", count)
+    evaluation.evaluate(random_model(), pairs, training, SEARCH, again, plan())
+    assert asked == [2]
+    assert read_rows(again) == read_rows(output)
+
+
+def test_another_search_or_model_is_completed_anew(pairs, tmp_path):
+    chosen = evaluation.choose_examples(len(pairs), 1, 0)
+    task = answers.read_task(pairs, chosen, "xdog")
+    longer = Search(**dict(default.get_config().projection) | BUDGET | {"num_steps": 1})
+    for model, search, seed in (
+        (random_model(), SEARCH, 0),
+        (random_model(), longer, 0),
+        (random_model(1), SEARCH, 0),
+        (random_model(), SEARCH, 1),
+    ):
+        answers.completions(model, task, search, tmp_path, seed=seed, block_size=1)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.fixture
+def fake_faces(monkeypatch):
+    """Descriptors without dlib: the mean colour; none of dark photographs."""
+
+    def describe(photo):
+        mean = photo.mean((0, 1)) / 255
+        return mean if mean.mean() > 0.2 else np.full(3, np.nan)
+
+    monkeypatch.setattr(faces, "is_installed", lambda: True)
+    monkeypatch.setattr(faces, "describe", describe)
+
+
+def test_faces_are_verified_and_identified(fake_faces, pairs, tmp_path):
+    who = {f"{seed:02}": str(seed // 2) for seed in range(20, 40)}
+    methods = plan(
+        methods=("true",), compare_to="true", use_faces=True, num_examples=10
+    )
+    report = evaluation.evaluate(
+        None, pairs, None, None, tmp_path, methods, identities=who
+    )
+    rows = read_rows(tmp_path)
+    assert report["settings"]["num_people"] == 10
+    assert 0 < value(report, "true", "face_found") < 1
+    # True photographs without a face are left out of verification, not of detection.
+    assert value(report, "true", "verified") == 1
+    assert {r["verified"] for r in rows if r["face_found"] == "0"} == {""}
+    assert {r["rank_1"] for r in rows if r["face_found"] == "0"} == {"0"}
+    assert value(report, "true", "rank_10") >= value(report, "true", "rank_1")
+
+
+def test_an_answer_without_a_face_is_not_verified():
+    truth = np.array([[0.0], [0.0], [np.nan]])
+    found = evaluation.face_scores(np.array([[0.1], [np.nan], [0.0]]), truth)
+    assert found["face_found"].tolist() == [1, 0, 1]
+    np.testing.assert_array_equal(found["verified"], [1, 0, np.nan])
+    np.testing.assert_allclose(found["face_distance"], [0.1, np.nan, np.nan])
+
+
+def test_a_gallery_holds_one_other_photograph_of_each_person_with_two():
+    identities = ["a", "b", "a", "", "b", "c", "a"]
+    chosen = np.arange(7)
+    for seed in range(5):
+        rows, correct = evaluation.galleries(identities, chosen, seed)
+        assert rows.shape == (7, 2)
+        assert correct.tolist() == [0, 1, 0, -1, 1, -1, 0]
+        for i, row in enumerate(rows):
+            assert [identities[j] for j in row] == ["a", "b"]
+            assert i not in row
+
+
+def test_nobody_known_twice_means_no_identification(fake_faces, pairs, tmp_path):
+    methods = plan(methods=("true",), compare_to="true", use_faces=True)
+    report = evaluation.evaluate(None, pairs, None, None, tmp_path, methods)
+    assert "rank_1" not in report["tables"][0]["methods"]["true"]["scores"]
+    assert any("no identification" in note for note in report["notes"])
+
+
+def test_realism_is_compared_with_photographs_that_are_no_examples(pairs):
+    chosen = evaluation.choose_examples(len(pairs), 6, 0)
+    around = evaluation._surroundings(pairs, chosen, plan(), None, {})
+    assert len(around.references) == 14
+    task = answers.read_task(pairs, chosen, "xdog")
+    for photo in task.photos:
+        assert not (around.references == photo).all((1, 2, 3)).any()
+
+
+def test_small_sets_have_no_distances_and_large_ones_have_both(monkeypatch):
+    rng = np.random.default_rng(0)
+    small, large = rng.normal(size=(7, 3)), rng.normal(size=(20, 3))
+    distances = evaluation.set_distances
+    assert distances({"f": small}, {"f": large}, 0) == {}
+    assert list(distances({"f": large}, {"f": large}, 0)) == ["kernel_distance/f"]
+    monkeypatch.setattr(evaluation, "MIN_FRECHET", 20)
+    found = distances({"f": large}, {"f": large + 1}, 0)
+    assert list(found) == ["kernel_distance/f", "frechet_distance/f"]
+    faceless = large.copy()
+    faceless[:9] = np.nan
+    assert distances({FACES: faceless}, {FACES: large}, 0) == {}
+
+
+def test_more_examples_than_pictures_names_both(pairs, training, tmp_path):
+    with pytest.raises(ValueError, match="num_examples is 21, but the split holds 20"):
+        evaluation.evaluate(
+            random_model(), pairs, training, SEARCH, tmp_path, plan(num_examples=21)
+        )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ("model", "best")}, "unknown method best: choose of model, "),
+        ({"methods": ()}, "unknown method none"),
+        ({"compare_to": "other"}, "compare_to is 'other'"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_explained(changes, message):
+    with pytest.raises(ValueError, match=message):
+        plan(**changes)
+
+
+def test_identities_are_read_by_the_name_of_the_picture(tmp_path):
+    table = tmp_path / "who.tsv"
+    table.write_text("split\tname\tidentity\ntest\tfaces/a.jpg\t7\ntest\tb\t8\n")
+    assert evaluation.read_identities(table) == {"a": "7", "b": "8"}
+    table.write_text("name\tidentity\na\t7\nx/a.png\t8\n")
+    with pytest.raises(ValueError, match="gives a two identities"):
+        evaluation.read_identities(table)
+    table.write_text("name,identity\na,7\n")
+    with pytest.raises(ValueError, match="has no header"):
+        evaluation.read_identities(table)
+
+
+def test_features_of_users_are_imported_and_scored(pairs, tmp_path):
+    fn = evaluation.import_features("numpy:ravel")
+    assert fn is np.ravel
+    report = evaluation.evaluate(
+        None,
+        pairs,
+        None,
+        None,
+        tmp_path,
+        plan(methods=("true",), compare_to="true", num_examples=8),
+        features={"numpy:ravel": fn},
+    )
+    assert value(report, "true", "kernel_distance/numpy:ravel") is not None
+    for name in ("numpy", "numpy:nothing", "no_such_module:f", ":f"):
+        with pytest.raises(ValueError, match=f"--features={name} is no"):
+            evaluation.import_features(name)
+
+
+@pytest.fixture
+def main(monkeypatch, tmp_path, data):
+    """The command, with flags as given; returns what it leaves with."""
+    save_random_model(tmp_path / "model")
+    flags = {name: command.FLAGS[name].default for name in command.FLAGS}
+    flags |= {
+        "model": str(tmp_path / "model"),
+        "data": str(data),
+        "train_data": None,
+        "style": None,
+        "split": "validation",
+        "identities": None,
+        "features": [],
+        "methods": ["model", "true"],
+        "compare_to": "true",
+        "num_examples": 3,
+        "faces": False,
+        "output": str(tmp_path / "out"),
+        "seed": 0,
+        "num_starts": 64,
+        "num_candidates": 2,
+        "steps": 1,
+        "block_size": 1,
+    }
+
+    def call(**changes):
+        monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(**flags | changes))
+        try:
+            command.main(["evaluate"])
+        except SystemExit as leaving:
+            return leaving.code
+        return 0
+
+    return call
+
+
+def test_the_command_prints_the_table_and_no_reminder(main, tmp_path, capsys):
+    assert main() == 0
+    printed = capsys.readouterr()
+    assert "| contextual GAN |" in printed.out
+    assert printed.err.count("final tables") == 0
+    assert read_scores(tmp_path / "out")["settings"]["search"]["num_steps"] == 1
+
+
+def test_the_test_split_prints_a_reminder_and_must_exist(main, capsys):
+    message = main(split="test")
+    assert "for final tables" in capsys.readouterr().err
+    assert "has no test pictures: it holds" in message
+
+
+def test_baselines_without_a_training_split_name_the_way_out(main, data, tmp_path):
+    pictures = tmp_path / "pictures" / "validation"
+    pictures.mkdir(parents=True)
+    (pictures / "0.png").write_bytes(encode(picture(0)))
+    dataset.prepare_pairs(str(pictures.parent), tmp_path / "no_train", size=16)
+    flags = {"data": str(tmp_path / "no_train"), "methods": ["mean"]}
+    message = main(**flags, compare_to="mean", num_examples=1)
+    assert "has no train pictures" in message
+    assert "--train_data" in message
+    assert main(**flags, compare_to="mean", num_examples=1, train_data=str(data)) == 0
+
+
+def test_missing_dlib_names_the_extra(main, monkeypatch):
+    monkeypatch.setattr(faces, "is_installed", lambda: False)
+    message = main(faces=True)
+    assert "pip install 'cgan_jax[faces]'" in message
+    assert "--nofaces" in message
+
+
+def test_evaluation_does_not_import_dlib():
+    code = "import sys, cgan_jax.evaluation; print('dlib' in sys.modules)"
+    root = Path(__file__).parents[1]
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.split() == ["False"]
