@@ -86,7 +86,7 @@ def to_json(estimate: intervals.Estimate) -> dict[str, Any]:
     return {key: _to_number(value) for key, value in estimate._asdict().items()}
 
 
-def _to_number(value: float) -> float | str | None:
+def _to_number(value: float | int) -> float | int | str | None:
     if math.isnan(value):
         return None
     return str(value) if math.isinf(value) else value

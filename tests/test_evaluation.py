@@ -2,10 +2,10 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,12 @@ from tiny_models import random_model, save_random_model
 from cgan_jax import answers, dataset, evaluation, faces, intervals
 from cgan_jax.configs import default
 from cgan_jax.evaluation import FACES, Plan
-from cgan_jax.launch import evaluate as command
 from cgan_jax.projection import Search
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 BUDGET = {"num_starts": 64, "num_candidates": 2, "num_steps": 2}
 SEARCH = Search(**dict(default.get_config().projection) | BUDGET)
+ROOT = Path(__file__).resolve().parents[1]
 ALL = tuple(answers.METHODS)
 
 
@@ -364,80 +364,98 @@ def test_features_of_users_are_imported_and_scored(pairs, tmp_path):
 
 
 @pytest.fixture
-def main(monkeypatch, tmp_path, data):
-    """The command, with flags as given; returns what it leaves with."""
+def evaluate_files(tmp_path, data):
+    """`evaluation.evaluate_files` of a published model, with changes."""
     save_random_model(tmp_path / "model")
-    flags = {name: command.FLAGS[name].default for name in command.FLAGS}
-    flags |= {
-        "model": str(tmp_path / "model"),
-        "data": str(data),
-        "train_data": None,
-        "style": None,
-        "split": "validation",
-        "identities": None,
-        "features": [],
-        "methods": ["model", "true"],
-        "compare_to": "true",
-        "num_examples": 3,
-        "faces": False,
-        "output": str(tmp_path / "out"),
-        "seed": 0,
-        "num_starts": 64,
-        "num_candidates": 2,
-        "steps": 1,
-        "block_size": 1,
-    }
 
-    def call(**changes):
-        monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(**flags | changes))
-        try:
-            command.main(["evaluate"])
-        except SystemExit as leaving:
-            return leaving.code
-        return 0
+    def call(*, split="validation", source=data, train=None, **changes):
+        return evaluation.evaluate_files(
+            str(tmp_path / "model"),
+            str(source),
+            train and str(train),
+            split,
+            tmp_path / "out",
+            plan(**{"num_examples": 1} | changes),
+            styles=None,
+            search=dict(default.get_config().projection) | BUDGET,
+            cache_dir=tmp_path / "cache",
+            identities=None,
+            features=[],
+        )
 
     return call
 
 
-def test_the_command_prints_the_table_and_no_reminder(main, tmp_path, capsys):
-    assert main() == 0
-    printed = capsys.readouterr()
-    assert "| contextual GAN |" in printed.out
-    assert printed.err.count("final tables") == 0
-    assert read_scores(tmp_path / "out")["settings"]["search"]["num_steps"] == 1
+def test_files_are_evaluated_in_the_models_style(evaluate_files):
+    report = evaluate_files(methods=("model", "mean"))
+    assert [table["style"] for table in report["tables"]] == ["xdog"]
+    assert report["settings"]["num_training"] == 12
+    assert report["settings"]["search"]["num_steps"] == 2
 
 
-def test_the_test_split_prints_a_reminder_and_must_exist(main, capsys):
-    message = main(split="test")
-    assert "for final tables" in capsys.readouterr().err
-    assert "has no test pictures: it holds" in message
+def test_a_split_that_is_missing_is_named(evaluate_files):
+    with pytest.raises(ValueError, match="has no test pictures: it holds"):
+        evaluate_files(split="test")
 
 
-def test_baselines_without_a_training_split_name_the_way_out(main, data, tmp_path):
+def test_baselines_without_a_training_split_name_the_way_out(
+    evaluate_files, data, tmp_path
+):
     pictures = tmp_path / "pictures" / "validation"
     pictures.mkdir(parents=True)
     (pictures / "0.png").write_bytes(encode(picture(0)))
-    dataset.prepare_pairs(str(pictures.parent), tmp_path / "no_train", size=16)
-    flags = {"data": str(tmp_path / "no_train"), "methods": ["mean"]}
-    message = main(**flags, compare_to="mean", num_examples=1)
-    assert "has no train pictures" in message
-    assert "--train_data" in message
-    assert main(**flags, compare_to="mean", num_examples=1, train_data=str(data)) == 0
+    source = tmp_path / "pictures"
+    mean = {"methods": ("mean",), "compare_to": "mean", "source": source}
+    with pytest.raises(ValueError, match="has no train pictures.*--train_data"):
+        evaluate_files(**mean)
+    assert evaluate_files(**mean, train=data)["settings"]["num_training"] == 12
+    true = {"methods": ("true",), "compare_to": "true", "source": source}
+    assert evaluate_files(**true)["settings"]["num_training"] == 0
 
 
-def test_missing_dlib_names_the_extra(main, monkeypatch):
+def test_missing_dlib_names_the_extra(evaluate_files, monkeypatch):
     monkeypatch.setattr(faces, "is_installed", lambda: False)
-    message = main(faces=True)
-    assert "pip install 'cgan_jax[faces]'" in message
-    assert "--nofaces" in message
+    with pytest.raises(faces.FacesError, match=r"cgan_jax\[faces\].*--nofaces"):
+        evaluate_files(use_faces=True)
+
+
+def run(tmp_path, *flags):
+    return subprocess.run(
+        [sys.executable, ROOT / "launch" / "evaluate.py", "--output=out", *flags],
+        cwd=tmp_path,
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_prints_the_table(data, tmp_path):
+    save_random_model(tmp_path / "model")
+    flags = ["--model=model", f"--data={data}", "--nofaces", "--num_examples=2"]
+    result = run(tmp_path, *flags, "--methods=mean,true", "--compare_to=mean")
+    assert result.returncode == 0, result.stderr
+    assert "| mean training photograph |" in result.stdout
+    assert "final tables" not in result.stderr
+    assert read_scores(tmp_path / "out")["settings"]["num_examples"] == 2
+
+
+def test_the_test_split_prints_a_reminder(data, tmp_path):
+    save_random_model(tmp_path / "model")
+    flags = ["--model=model", f"--data={data}", "--nofaces", "--split=test"]
+    result = run(tmp_path, *flags)
+    assert result.returncode == 1
+    assert "The test split is for final tables" in result.stderr
+    assert f"error: {data} has no test pictures" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_evaluation_does_not_import_dlib():
     code = "import sys, cgan_jax.evaluation; print('dlib' in sys.modules)"
-    root = Path(__file__).parents[1]
     found = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=root,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,

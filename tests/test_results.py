@@ -3,6 +3,9 @@
 import copy
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,9 @@ from PIL import Image
 
 from cgan_jax import results
 from cgan_jax.intervals import Estimate
-from cgan_jax.launch import results as command
+
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def estimate(value, low, high):
@@ -172,10 +177,30 @@ def test_files_that_cannot_be_read_are_named(evaluation, change, message):
     assert str(evaluation) in str(caught.value)
 
 
-def test_the_command_takes_patterns_and_names_what_fits_nothing(evaluation, tmp_path):
-    pattern = str(evaluation.parents[1] / "*" / "scores.json")
-    assert command._find([pattern, str(evaluation)]) == [evaluation]
-    missing = str(tmp_path / "none" / "*.json")
-    with pytest.raises(FileNotFoundError, match=r"--scores=.* fits no file"):
-        command._find([missing])
-    assert isinstance(command._find([pattern])[0], Path)
+def run(*flags):
+    # A process, since two commands may define a flag of the same name.
+    return subprocess.run(
+        [sys.executable, ROOT / "launch" / "results.py", *flags],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_writes_the_document_of_all_that_fits_its_patterns(
+    evaluation, tmp_path
+):
+    pattern = evaluation.parents[1] / "*" / "scores.json"
+    document = tmp_path / "docs" / "results.md"
+    flags = [f"--scores={pattern}", f"--scores={evaluation}", f"--output={document}"]
+    result = run(*flags)
+    assert result.returncode == 0, result.stderr
+    assert document.read_text().count("## tiny: 9 validation examples") == 1
+
+
+def test_the_command_names_a_pattern_that_fits_nothing(tmp_path):
+    result = run(f"--scores={tmp_path}/*.json", f"--output={tmp_path}/results.md")
+    assert result.returncode == 1
+    assert f"error: --scores={tmp_path}/*.json fits no file" in result.stderr
+    assert not list(tmp_path.iterdir())
