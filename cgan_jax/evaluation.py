@@ -214,14 +214,16 @@ def evaluate(
     chosen = choose_examples(len(pairs), plan.num_examples, plan.seed)
     around = _surroundings(pairs, chosen, plan, identities, features or {})
     output.mkdir(parents=True, exist_ok=True)
-    tables, rows, completing, scoring = [], [], 0.0, 0.0
+    tables, rows, scoring = [], [], 0.0
+    seconds = dict.fromkeys(plan.methods, 0.0)
     for style in pairs.styles:
         task = answering.read_task(pairs, chosen, style)
         found = {
             method: _answer(method, task, model, training, search, output, plan)
             for method in plan.methods
         }
-        completing += sum(answer.seconds for answer in found.values())
+        for method, answer in found.items():
+            seconds[method] += answer.seconds
         scoring_began = time.monotonic()
         scored = score_answers(
             task,
@@ -234,13 +236,12 @@ def evaluate(
         tables.append(_table(style, scored, plan))
         rows += list(_rows(task, scored))
         _write_sheets(output, task, found, scored)
-    wall = {"completing": completing, "scoring": scoring}
-    wall["total"] = time.monotonic() - began
+    total = time.monotonic() - began
     report = {
         "format_version": results.FORMAT_VERSION,
         "settings": _settings(model, pairs, training, search, plan, around),
         "versions": _versions(plan),
-        "wall_time_seconds": wall,
+        "wall_time_seconds": {"total": total, "scoring": scoring, "answers": seconds},
         "notes": _notes(around, pairs, plan),
         "tables": tables,
     }
@@ -445,7 +446,7 @@ def score_answers(
         name: describe(name, fn, around.references)
         for name, fn in around.features.items()
     }
-    people = describe(FACES, faces.describe, around.people)
+    known = (around.correct >= 0).any()
     found = {}
     for method, photos in answers.items():
         best = photos[:, 0]
@@ -456,6 +457,8 @@ def score_answers(
         }
         if FACES in around.features:
             values |= face_scores(vectors[FACES], truth[FACES])
+        if FACES in around.features and known:
+            people = describe(FACES, around.features[FACES], around.people)
             values |= identification(vectors[FACES], people, around)
         found[method] = Scored(values, set_distances(vectors, references, seed))
     return found
@@ -517,7 +520,7 @@ def identification(
 ) -> _Values:
     """Whether the right person is the nearest, or among the nearest ten, in the gallery.
 
-    Nothing where nobody has two photographs; NaN for an example whose person has not.
+    NaN for an example whose person has no other photograph.
 
     Args:
       descriptors: of the answers; NaN without a face.
@@ -525,8 +528,6 @@ def identification(
       around: says who is in whose gallery.
     """
     correct = around.correct
-    if not (correct >= 0).any():
-        return {}
     ranks = scores.identification_ranks(
         descriptors, people[around.galleries], np.maximum(correct, 0)
     )

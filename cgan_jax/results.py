@@ -83,10 +83,16 @@ def describe(name: str) -> Score:
 
 def to_json(estimate: intervals.Estimate) -> dict[str, Any]:
     """An estimate as JSON, which has neither infinity (here "inf") nor NaN (null)."""
-    return {key: _to_number(value) for key, value in estimate._asdict().items()}
+    numbers = {
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+    }
+    told = {key: _to_number(value) for key, value in numbers.items()}
+    return told | {"num_examples": estimate.num_examples}
 
 
-def _to_number(value: float | int) -> float | int | str | None:
+def _to_number(value: float) -> float | str | None:
     if math.isnan(value):
         return None
     return str(value) if math.isinf(value) else value
@@ -152,18 +158,23 @@ def score_names(found: Mapping[str, Any]) -> list[str]:
         for method in table["methods"].values()
         for name in method["scores"]
     }
+    return _in_order(names)
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
     order = list(SCORES)
     return sorted(names, key=lambda name: order.index(name.partition("/")[0]))
 
 
 def _describe_run(found: Mapping[str, Any]) -> str:
     settings, wall = found["settings"], found["wall_time_seconds"]
+    took = [f"{name} {_duration(s)}" for name, s in wall["answers"].items()]
     versions = _join(f"{name} {version}" for name, version in found["versions"].items())
     return (
         f"Model {settings['model']} (weights {settings['model_digest'][:12]}), data "
         f"`{settings['data']}`, seed {settings['seed']}. {_describe_search(settings)} "
         f"Wall time {_duration(wall['total'])}, of it {_duration(wall['scoring'])} for the "
-        f"scores; answers took {_duration(wall['completing'])} when they were computed. "
+        f"scores. The answers took, when they were computed: {_join(took)}. "
         f"Versions: {versions}."
     )
 
@@ -248,7 +259,7 @@ def _reading(
     lines = [f"Plainly, **{labels[compare_to]}** is:"]
     for method, found in table["differences"].items():
         verdicts: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
-        for name in sorted(found, key=score_names({"tables": [table]}).index):
+        for name in _in_order(found):
             if describe(name).better and found[name]["value"] is not None:
                 verdicts[_verdict(name, found[name])].append(describe(name).label)
         told = [
