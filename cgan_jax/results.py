@@ -173,6 +173,8 @@ def _describe_run(found: Mapping[str, Any]) -> str:
     return (
         f"Model {settings['model']} (weights {settings['model_digest'][:12]}), data "
         f"`{settings['data']}`, seed {settings['seed']}. {_describe_search(settings)} "
+        f"Realism is compared with {settings['num_references']} other photographs; "
+        f"{settings['num_people']} people are in the gallery. "
         f"Wall time {_duration(wall['total'])}, of it {_duration(wall['scoring'])} for the "
         f"scores. The answers took, when they were computed: {_join(took)}. "
         f"Versions: {versions}."

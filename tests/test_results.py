@@ -32,6 +32,8 @@ EVALUATION = {
         "split": "validation",
         "num_examples": 9,
         "seed": 3,
+        "num_references": 40,
+        "num_people": 7,
         "compare_to": "model",
         "search": {
             "num_starts": 64,
@@ -105,6 +107,7 @@ def test_numbers_have_their_units_and_intervals():
     assert "kernel distance x 1000, HOG ↓" in text
     assert "Wall time 1 h 2 min, of it 1 min 1 s for the scores" in text
     assert "computed: model 1 min 30 s." in text
+    assert "40 other photographs; 7 people are in the gallery" in text
     assert "Note: no Frechet distance" in text
 
 
