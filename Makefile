@@ -111,5 +111,5 @@ $(VENV)/.installed-test: $(REQUIREMENTS) | $(VENV)/.created
 
 $(BENCH_VENV)/.installed: $(REQUIREMENTS) | $(BENCH_VENV)/.created
 	$(BENCH) -m pip --disable-pip-version-check install -c constraints.txt -e . \
-	  torch==2.13.0 matplotlib
+	  torch==2.13.0
 	@touch $@

@@ -36,7 +36,7 @@ from cgan_jax.losses import contextual_loss, perceptual_loss
 from cgan_jax.models import GanPair, generate, make_models, sample_z
 from cgan_jax.projection import Candidates, Search, draw_starts, project
 from cgan_jax.train_state import GanState, create_state, make_tx
-from cgan_jax.train_step import train_step
+from cgan_jax.train_step import Recipe, train_step
 
 Settings = dict[str, Any]
 Job = tuple[_turns.Reply, Callable[[], _turns.Reply]]
@@ -59,7 +59,7 @@ def prepare_train_step(settings: Settings) -> Job:
             train_step,
             models=models,
             tx=tx,
-            ema_decay=settings["ema_decay"],
+            recipe=Recipe.of(settings["recipe"]),
             axis_name=parallel.AXIS_NAME,
         ),
         1,

@@ -97,7 +97,7 @@ def take_turns(data: Path, size: int) -> tuple[list[_turns.Reply], list[_turns.R
         "seed": _defaults.seed,
         "learning_rate": _defaults.train.learning_rate,
         "beta1": _defaults.train.beta1,
-        "ema_decay": _defaults.train.ema_decay,
+        "recipe": _defaults.train.to_dict(),
         "data": str(data),
         "styles": FLAGS.style,
         "batches": FLAGS.batches,

@@ -59,7 +59,7 @@ def measure(filters: int) -> Record:
         "seed": config.seed,
         "learning_rate": config.train.learning_rate,
         "beta1": config.train.beta1,
-        "ema_decay": config.train.ema_decay,
+        "recipe": config.train.to_dict(),
     }
     ours, torch, checked = _turns.measure(
         "train_step", settings, FLAGS.turns, _check, peer=FLAGS.peer

@@ -7,7 +7,7 @@ our latent candidates `z`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -26,18 +26,24 @@ PerceptualForm = Literal["log(1-D)", "-log(D)"]
 
 
 def discriminator_loss(
-    real_logits: Float[Array, " n"], fake_logits: Float[Array, " n"]
+    real_logits: Float[Array, " n"],
+    fake_logits: Float[Array, " n"],
+    *,
+    real_label: float = 1.0,
 ) -> Float[Array, ""]:
-    """Sigmoid cross-entropy of real against 1 plus of fake against 0, batch means.
+    """Sigmoid cross-entropy of real against its label plus of fake against 0, batch means.
 
     Args:
       real_logits: D of real joint images, before the sigmoid.
       fake_logits: D of generated joint images, before the sigmoid.
+      real_label: what D should say of real images; below 1 it is one-sided label
+        smoothing, Salimans et al. 2016, section 3.4.
 
     Returns:
       Scalar, at least 0; 2 log 2 where D knows nothing. Goodfellow et al. 2014, eq. 1.
     """
-    real = optax.sigmoid_binary_cross_entropy(real_logits, jnp.ones_like(real_logits))
+    labels = jnp.full_like(real_logits, real_label)
+    real = optax.sigmoid_binary_cross_entropy(real_logits, labels)
     fake = optax.sigmoid_binary_cross_entropy(fake_logits, jnp.zeros_like(fake_logits))
     return real.mean() + fake.mean()
 
@@ -45,6 +51,23 @@ def discriminator_loss(
 def generator_loss(fake_logits: Float[Array, " n"]) -> Float[Array, ""]:
     """Non-saturating loss -log D(G(z)), batch mean; Goodfellow et al. 2014, section 3."""
     return perceptual_loss(fake_logits, "-log(D)").mean()
+
+
+def r1_penalty(
+    logits_fn: Callable[[Array], Array], real: Float[Array, "n h w 3"]
+) -> Float[Array, ""]:
+    """Mean squared slope of D at real images: Mescheder et al. 2018, R1 without gamma / 2.
+
+    Args:
+      logits_fn: D, `(n, h, w, 3)` -> `(n,)` logits.
+      real: real joint images as D sees them, in [-1, 1].
+
+    Returns:
+      Batch mean of each picture's squared gradient norm, at least 0. Where batch norm ties
+      the pictures together, the gradient is that of the sum of all logits.
+    """
+    slopes = jax.grad(lambda x: logits_fn(x).sum())(real)
+    return jnp.sum(slopes**2, axis=(1, 2, 3)).mean()
 
 
 def perceptual_loss(

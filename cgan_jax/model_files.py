@@ -104,7 +104,8 @@ def load(name_or_folder: str | Path) -> Model:
     )
     try:
         models = make_models(**config["model"])
-        variables = GanPair(tree["gen"], tree["disc"])
+        disc = {"batch_stats": {}} | tree["disc"]  # a D without a norm has none
+        variables = GanPair(tree["gen"], disc)
     except (KeyError, TypeError) as error:
         raise ModelError(f"{folder} is damaged ({error!r}): copy it anew") from error
     return Model(folder.name, models, variables, config)

@@ -8,7 +8,7 @@ grid and change the number of layers: 32 has three, 128 has five.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,10 @@ _KERNEL_SIZE = 5
 _GRID = (4, 8)  # height and width where the convolutions start
 _LEAK = 0.2
 _kernel_init = nn.initializers.normal(0.02)
+
+# What keeps D's activations in bounds: batch norm from the second convolution on, or
+# every kernel divided by its largest singular value, or nothing.
+DiscNorm = Literal["batch", "spectral", "none"]
 
 
 def _scale_init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
@@ -155,6 +159,9 @@ class Discriminator(nn.Module):
 
     Attributes:
       conv_fn: `strided_conv.conv`, or `strided_conv.plain_conv` for a single pass.
+      norm: `batch`, as in the paper; `spectral`, Miyato et al. 2018, in its place: one
+        power iteration a training pass, its vectors beside the statistics in
+        `batch_stats`; or `none`.
 
     The others are as in `Generator`.
     """
@@ -165,6 +172,7 @@ class Discriminator(nn.Module):
     bn_decay: float = 0.9
     axis_name: str | None = None
     conv_fn: Callable[[Array, Array], Array] = strided_conv.conv
+    norm: str = "batch"
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w 3"], train: bool) -> Float[Array, " n"]:
@@ -176,18 +184,31 @@ class Discriminator(nn.Module):
         if x.shape[1:] != (self.height, 2 * self.height, 3):
             raise ValueError(f"expected height {self.height}, got image {x.shape[1:]}")
         for i in range(num_layers(self.height)):
-            x = StridedConv(
+            conv = StridedConv(
                 self.base_filters << i,
-                i == 0,
+                i == 0 or self.norm != "batch",
                 self.dtype,
                 self.conv_fn,
                 name=f"conv_{i}",
-            )(x)
-            if i > 0:
+            )
+            x = self._layer(conv, x, train)
+            if i > 0 and self.norm == "batch":
                 x = _batch_norm(self, train, f"bn_{i}")(x)
             x = nn.leaky_relu(x, _LEAK)
-        x = x.reshape(x.shape[0], -1)
-        return Logit(self.dtype, name="linear")(x).astype(jnp.float32)
+        logit = Logit(self.dtype, name="linear")
+        x = self._layer(logit, x.reshape(x.shape[0], -1), train)
+        return x.astype(jnp.float32)
+
+    def _layer(self, layer: nn.Module, x: Array, train: bool) -> Array:
+        if self.norm != "spectral":
+            return layer(x)  # type: ignore[operator]
+        return nn.SpectralNorm(layer, name=_norm_name(layer.name))(
+            x, update_stats=train
+        )
+
+
+def _norm_name(layer: str | None) -> str:
+    return f"{layer}_norm"
 
 
 def _batch_norm(parent: Generator | Discriminator, train: bool, name: str) -> Any:
@@ -208,14 +229,48 @@ def make_models(
     z_dim: int,
     height: int,
     dtype: Any = jnp.float32,
+    disc_norm: str = "batch",
     axis_name: str | None = None,
 ) -> GanPair:
-    """The generator and discriminator of one model; arguments as in `Generator`."""
+    """The generator and discriminator of one model.
+
+    Args:
+      disc_norm: `norm` of `Discriminator`; the others are as in `Generator`.
+
+    Raises:
+      ValueError: another norm.
+    """
+    if disc_norm not in get_args(DiscNorm):
+        raise ValueError(
+            f"config.model.disc_norm must be one of {get_args(DiscNorm)}, got "
+            f"{disc_norm!r}"
+        )
     dtype = jnp.dtype(dtype)
     return GanPair(
         Generator(base_filters, z_dim, height, dtype, axis_name=axis_name),
-        Discriminator(base_filters, height, dtype, axis_name=axis_name),
+        Discriminator(base_filters, height, dtype, axis_name=axis_name, norm=disc_norm),
     )
+
+
+def without_spectral_norm(
+    disc: Discriminator, variables: dict[str, Any]
+) -> tuple[Discriminator, dict[str, Any]]:
+    """D with its spectral norm folded into the kernels; any other D as it is.
+
+    Each kernel is divided by its norm as D's last training pass found it. The same
+    logits, from a D that needs no statistics.
+    """
+    if disc.norm != "spectral":
+        return disc, variables
+    params = {
+        name: layer
+        | {
+            "kernel": layer["kernel"]
+            / variables["batch_stats"][_norm_name(name)][f"{name}/kernel/sigma"]
+        }
+        for name, layer in variables["params"].items()
+    }
+    return disc.clone(norm="none"), {"params": params, "batch_stats": {}}
 
 
 def sample_z(key: Array, n: int, z_dim: int) -> Float[Array, "n z"]:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 
-from cgan_jax import checkpoints, model_files
+import cgan_jax
+from cgan_jax import checkpoints, model_card, model_files
+from cgan_jax.metric_writer import read_metrics
 from cgan_jax.model_files import Model, ModelError
-from cgan_jax.models import GanPair, make_models, recompute_batch_stats
+from cgan_jax.models import (
+    Discriminator,
+    GanPair,
+    make_models,
+    recompute_batch_stats,
+    without_spectral_norm,
+)
 from cgan_jax.train_state import GanState, create_state, make_tx
 
 
 def load_workdir(workdir: Path) -> Model:
     """The model of a run's newest checkpoint: G averaged, with statistics of its own.
+
+    D's spectral norm, if it has one, is folded into its kernels.
 
     Raises:
       ModelError: the run has no checkpoint yet.
@@ -28,14 +39,55 @@ def load_workdir(workdir: Path) -> Model:
     manager.close()
     if snapshot is None:
         raise ModelError(f"{workdir} has no checkpoint yet: wait for one")
-    facts = {
-        "model": config["model"],
-        "style": config["data"]["style"],
-        "steps": int(snapshot.state.step),
-        "training": config["train"],
-    }
     variables = averaged_variables(models, snapshot.state)
-    return Model(workdir.name, models, variables, facts)
+    disc, disc_variables = without_spectral_norm(models.disc, variables.disc)
+    steps = int(snapshot.state.step)
+    facts = {
+        "model": config["model"] | _norm_of(disc, models.disc),
+        "style": config["data"]["style"],
+        "steps": steps,
+        "training": config["train"],
+        "data": _data_facts(workdir),
+        "scores": _scores(workdir, steps),
+        "cgan_jax": cgan_jax.__version__,
+    }
+    return Model(
+        workdir.name,
+        GanPair(models.gen, disc),
+        GanPair(variables.gen, disc_variables),
+        facts,
+    )
+
+
+def _norm_of(disc: Discriminator, trained: Discriminator) -> dict[str, str]:
+    """What folding has changed among the arguments of `make_models`."""
+    return {} if disc.norm == trained.norm else {"disc_norm": disc.norm}
+
+
+def _data_facts(workdir: Path) -> dict[str, Any]:
+    """What the run's pairs were made of; names no place of this machine."""
+    path = workdir / "data.json"
+    if not path.is_file():  # of a run that began before there was one
+        return {}
+    manifest = json.loads(path.read_text())
+    return {
+        "fingerprint": manifest["source"]["fingerprint"],
+        "settings": manifest["source"]["settings"],
+        "size": manifest["size"],
+        "styles": sorted(manifest["styles"]),
+        "counts": manifest["counts"],
+    }
+
+
+def _scores(workdir: Path, steps: int) -> dict[str, float]:
+    """The newest `validation_*` scalars of the run, and their step; {} without any."""
+    if not (workdir / "metrics.jsonl").is_file():
+        return {}
+    for line in reversed(read_metrics(workdir)):
+        found = {name: x for name, x in line.items() if name.startswith("validation_")}
+        if found and line["step"] <= steps:
+            return {"step": line["step"]} | found
+    return {}
 
 
 def averaged_variables(models: GanPair, state: GanState) -> GanPair:
@@ -47,7 +99,15 @@ def averaged_variables(models: GanPair, state: GanState) -> GanPair:
 
 
 def publish(workdir: Path, output: Path) -> Model:
-    """Writes the model of a run to `output`; returns it as it was stored."""
+    """Writes the model of a run, and its card, to `output`; returns it as it was stored.
+
+    A card that is there is kept as `MODEL_CARD.md.old`: somebody may have written in it.
+    """
     model = load_workdir(workdir)
     model_files.save(output, model.variables, model.config)
-    return model_files.load(output)
+    card = output / "MODEL_CARD.md"
+    if card.exists():
+        card.replace(card.with_suffix(".md.old"))
+    stored = model_files.load(output)
+    card.write_text(model_card.write_card(stored, output), encoding="utf-8")
+    return stored

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from cgan_jax import (
     images,
     input_pipeline,
     model_files,
+    model_table,
     parallel,
     publish,
     sample,
@@ -38,13 +39,14 @@ from cgan_jax.models import (
     sample_z,
 )
 from cgan_jax.projection import Search
+from cgan_jax.step_trace import StepTrace
 from cgan_jax.train_state import (
     GanState,
     create_state,
     make_tx,
     state_from_variables,
 )
-from cgan_jax.train_step import train_step
+from cgan_jax.train_step import Recipe, train_step
 from cgan_jax.workdir import check_unchanged, held, naming, write_config
 
 
@@ -59,11 +61,13 @@ def train(
     num_devices: int = 1,
     init_from: str | None = None,
     allow_config_change: bool = False,
+    profile_steps: int = 0,
 ) -> GanState:
     """Trains until `config.train.num_epochs` are done, from the newest checkpoint on.
 
-    Writes `config.json`, `metrics.jsonl`, `checkpoints/`, `samples/` and `validation/` to
-    `workdir`. Every process of a run on many hosts calls it.
+    Writes `config.json`, `data.json` (what the data were made of), `metrics.jsonl`,
+    `tensorboard/`, `checkpoints/`, `samples/` and `validation/` to `workdir`. Every process
+    of a run on many hosts calls it.
 
     Args:
       config: fields as in `configs/default.py`.
@@ -72,6 +76,7 @@ def train(
       num_devices: devices of each host that share each batch.
       init_from: published model (a name or a folder) whose weights a new run starts from.
       allow_config_change: go on although the run began with another config.
+      profile_steps: how many steps `jax.profiler` traces, into `profile/`.
 
     Returns:
       The last state.
@@ -87,7 +92,7 @@ def train(
     with lock:
         run = _start(config, workdir, num_devices, init_from, allow_config_change)
         with parallel.termination() as must_stop:
-            return _loop(run, must_stop)
+            return _loop(run, must_stop, profile_steps)
 
 
 @dataclasses.dataclass
@@ -124,6 +129,9 @@ def _start(
         num_hosts=parallel.num_hosts(),
     )
     models = make_models(**config.model, axis_name=parallel.AXIS_NAME)
+    recipe = Recipe.of(config.train)
+    batch_size = config.train.batch_size
+    logging.info("%s", model_table.describe(models, batch_size, recipe.gen_updates))
     tx = make_tx(config.train.learning_rate, config.train.beta1)
     state = _initial_state(models, tx, config, init_from)
     state = parallel.replicate(state, num_devices)
@@ -141,6 +149,8 @@ def _start(
         checkpoints.set_aside_newer(manager, int(state.step))
     if parallel.is_first_host():
         write_config(workdir, config.to_dict())
+        with naming(workdir / "data.json"):
+            (workdir / "data.json").write_text(json.dumps(pairs.manifest, indent=1))
     return _Run(
         config,
         workdir,
@@ -148,7 +158,7 @@ def _start(
         models,
         state,
         iterator,
-        _step_fn(config, models, tx, num_devices),
+        _step_fn(recipe, models, tx, num_devices),
         manager,
         config.train.num_epochs * len(pairs) // config.train.batch_size,
         _held_out(config, pairs),
@@ -162,27 +172,33 @@ def _facts(config: ml_collections.ConfigDict, pairs: Pairs) -> dict[str, Any]:
 
 
 def _step_fn(
-    config: ml_collections.ConfigDict, models: GanPair, tx: GanPair, num_devices: int
+    recipe: Recipe, models: GanPair, tx: GanPair, num_devices: int
 ) -> Callable[..., Any]:
     step = functools.partial(
         train_step,
         models=models,
         tx=tx,
-        ema_decay=config.train.ema_decay,
+        recipe=recipe,
         axis_name=parallel.AXIS_NAME,
     )
     return parallel.parallel_step(finite.watched(step), num_devices)
 
 
-def _loop(run: _Run, must_stop: Callable[[int], bool]) -> GanState:
+def _loop(run: _Run, must_stop: Callable[[int], bool], profile_steps: int) -> GanState:
     report, state, num_steps = run.config.report, run.state, run.num_steps
     first = int(state.step)
     watch = finite.Watch(state)
     reports = _Reports(run, first)
     clock = _Clock(60 * report.checkpoint_every_minutes)
     key = jax.random.key(run.config.seed)
+    trace = StepTrace(
+        run.workdir, first=first + 1, last=num_steps, num_steps=profile_steps
+    )
     for step in range(first + 1, num_steps + 1):
-        state, metrics = run.step_fn(state, next(run.iterator)["joint"], key)
+        trace.before(step)
+        batch = reports.progress.next(run.iterator)["joint"]
+        state, metrics = run.step_fn(state, batch, key)
+        trace.after(step, metrics)
         watch.add(step, metrics)
         stopping, last = must_stop(step), step == num_steps
         logs, samples, validates, saves = (
@@ -214,6 +230,7 @@ def _loop(run: _Run, must_stop: Callable[[int], bool]) -> GanState:
                 "command goes on from there"
             )
     checkpoints.finish(run.manager)
+    reports.close()
     return state
 
 
@@ -273,6 +290,11 @@ def _initial_state(
     if init_from is None:
         return create_state(models, tx, jax.random.key(config.seed))
     model = model_files.load(init_from)
+    if model.models.disc.norm != models.disc.norm:
+        raise ValueError(
+            f"--init_from={init_from} has a D of norm {model.models.disc.norm!r}, but "
+            f"config.model.disc_norm is {models.disc.norm!r}"
+        )
     for field in ("base_filters", "z_dim", "height"):
         theirs, ours = model.config["model"][field], config.model[field]
         if theirs != ours:
@@ -290,12 +312,22 @@ class _Progress:
         self._last_step, self._num_steps = first, num_steps
         self._batch_size = batch_size
         self._last_time = time.perf_counter()
+        self._waited = 0.0
+
+    def next(self, iterator: Iterator[Any]) -> Any:
+        """The next batch; the time until it is there counts as waiting."""
+        start = time.perf_counter()
+        batch = next(iterator)
+        self._waited += time.perf_counter() - start
+        return batch
 
     def report(self, step: int, scalars: dict[str, float]) -> dict[str, float]:
-        """Logs one line; returns the rate since the last one."""
+        """Logs one line; returns the rate, and the wait a step, since the last one."""
         now = time.perf_counter()
-        seconds = (now - self._last_time) / (step - self._last_step)
-        self._last_step, self._last_time = step, now
+        num_steps = step - self._last_step
+        seconds = (now - self._last_time) / num_steps
+        waited = self._waited / num_steps
+        self._last_step, self._last_time, self._waited = step, now, 0.0
         logging.info(
             "step %d/%d  %.0f images/s  %s left  %s",
             step,
@@ -304,7 +336,10 @@ class _Progress:
             _duration(seconds * (self._num_steps - step)),
             "  ".join(f"{name} {x:.3g}" for name, x in sorted(scalars.items())),
         )
-        return {"images_per_second": self._batch_size / seconds}
+        return {
+            "images_per_second": self._batch_size / seconds,
+            "input_wait_seconds": waited,
+        }
 
 
 def _duration(seconds: float) -> str:
@@ -332,7 +367,7 @@ class _Reports:
 
     def __init__(self, run: _Run, first: int) -> None:
         self._run = run
-        self._progress = _Progress(first, run.num_steps, run.config.train.batch_size)
+        self.progress = _Progress(first, run.num_steps, run.config.train.batch_size)
         if parallel.is_first_host():
             self._writer = MetricWriter(run.workdir, from_step=first)
 
@@ -340,8 +375,13 @@ class _Reports:
         """Appends one line to `metrics.jsonl`, and logs it."""
         if parallel.is_first_host():
             with naming(self._run.workdir / "metrics.jsonl"):
-                rate = self._progress.report(step, scalars)
+                rate = self.progress.report(step, scalars)
                 self._writer.write(step, scalars | rate)
+
+    def close(self) -> None:
+        """Ends the files of the curves."""
+        if parallel.is_first_host():
+            self._writer.close()
 
     def sample(self, step: int, state: GanState) -> None:
         """Writes a sheet of pairs of the averaged generator, always of the same latents."""

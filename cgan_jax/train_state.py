@@ -20,7 +20,7 @@ class GanState(struct.PyTreeNode):
     Attributes:
       step: updates done, int32 scalar.
       params: parameters of G and D.
-      batch_stats: running averages of G and D.
+      batch_stats: running averages of G and D, or what D's norm keeps in their place.
       opt_state: optimizer states of G and D.
       ema_params: exponential moving average of G's parameters.
     """
@@ -54,7 +54,8 @@ def state_from_variables(gen: Any, disc: Any, tx: GanPair) -> GanState:
     return GanState(
         step=jnp.zeros((), jnp.int32),
         params=GanPair(gen["params"], disc["params"]),
-        batch_stats=GanPair(gen["batch_stats"], disc["batch_stats"]),
+        # A D without a norm has no statistics.
+        batch_stats=GanPair(gen["batch_stats"], disc.get("batch_stats", {})),
         opt_state=GanPair(tx.gen.init(gen["params"]), tx.disc.init(disc["params"])),
         # A copy: a donated state may not hold one buffer twice.
         ema_params=jax.tree.map(jnp.copy, gen["params"]),

@@ -29,6 +29,8 @@ def get_config(style: str = "xdog") -> ml_collections.ConfigDict:
     config.model.z_dim = 100  # slides
     config.model.height = 64  # figure; pixels, the joint image is twice as wide
     config.model.dtype = "float32"  # ours; of the computation, parameters are float32
+    # figure; "spectral": Miyato et al. 2018, on every layer in place of batch norm; "none"
+    config.model.disc_norm = "batch"
 
     config.train = ml_collections.ConfigDict()
     config.train.batch_size = 64  # slides; pairs a step, over all devices
@@ -36,7 +38,25 @@ def get_config(style: str = "xdog") -> ml_collections.ConfigDict:
     # slides; of G and D: 2e-4 for XDoG, 1e-5 for every other style
     config.train.learning_rate = 2e-4 if style in ("xdog", "xdog_solid") else 1e-5
     config.train.beta1 = 0.5  # authors' code; Adam's decay of the first moment
-    config.train.ema_decay = 0.999  # ours; of G's parameters, a step
+    # ours; of G's parameters, a step; Yazici et al. 2019 compare decays
+    config.train.ema_decay = 0.999
+    # Against a D that wins, off unless said otherwise; docs/recipes.md compares them.
+    # ours; updates of G for one of D: Goodfellow et al. 2014, algorithm 1; authors' code: 2
+    config.train.gen_updates = 1
+    # ours; one-sided label smoothing: 0.9 in Salimans et al. 2016, section 3.4
+    config.train.real_label = 1.0
+    # ours; weight of R1, Mescheder et al. 2018, section 4.1: 10 there
+    config.train.r1_gamma = 0.0
+    # ours; R1 in one step of so many: 16 in Karras et al. 2020 (StyleGAN2), section 3.1
+    config.train.r1_every_steps = 1
+    # ours; "color,translation,cutout" or some of them: Zhao et al. 2020 (DiffAugment)
+    config.train.diffaugment = ""
+    # ours; blur of the sketches that D sees, standard deviation in pixels; early in
+    # training of whole images: Karras et al. 2021 (StyleGAN3), ours all along
+    config.train.stroke_blur = 0.0
+    # Noise on the sketches that D sees, standard deviation on [-1, 1]; on whole images:
+    # ours; Arjovsky and Bottou 2017, section 3 (instance noise)
+    config.train.stroke_noise = 0.0
 
     config.report = ml_collections.ConfigDict()
     config.report.log_every_steps = 50  # ours

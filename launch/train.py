@@ -44,6 +44,9 @@ flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.", 0)
 flags.DEFINE_integer(
     "host_timeout", 100, "Seconds after which a silent process counts as lost.", 1
 )
+flags.DEFINE_integer(
+    "profile_steps", 0, "Steps that jax.profiler traces, into WORKDIR/profile.", 0
+)
 flags.mark_flags_as_required(["config", "workdir"])
 
 
@@ -65,6 +68,7 @@ def main(argv: list[str]) -> None:
             num_devices=FLAGS.num_devices,
             init_from=FLAGS.init_from,
             allow_config_change=FLAGS.allow_config_change,
+            profile_steps=FLAGS.profile_steps,
         )
     except train.Terminated as stopped:
         logging.warning("%s", stopped)

@@ -43,12 +43,13 @@ FLAGS = {
         "steps",
         "block_size",
     ],
+    "plot": ["output"],
     "prepare": ["source", "style", "size", "frame", "max_broken", "output"],
     "publish": ["workdir", "output"],
     "results": ["scores", "output"],
     "sample": ["model", "output", "num_samples", "seed"],
     "sketch": ["style", "[no]simplify"],
-    "train": ["config", "workdir", "num_devices", "init_from"],
+    "train": ["config", "workdir", "num_devices", "init_from", "profile_steps"],
 }
 REQUIRED = {
     "complete": ["--input=x.png"],
@@ -72,6 +73,8 @@ HEAVY = {
     "scipy",
     "PIL",
     "optax",
+    "matplotlib",
+    "tensorboardX",
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 from jax import lax
 
 from cgan_jax import parallel, train_step
+from cgan_jax.configs import default
 from cgan_jax.models import GanPair, make_models
 from cgan_jax.parallel import AXIS_NAME, parallel_step, replicate, shard_batch
 from cgan_jax.train_state import create_state
@@ -19,6 +20,7 @@ ARCHITECTURE = {"base_filters": 4, "z_dim": 6, "height": 16}
 MODELS = make_models(**ARCHITECTURE, axis_name=AXIS_NAME)
 # Plain descent; with a momentum of 0 its state is the last gradient.
 TX = GanPair(optax.sgd(0.01, momentum=0.0), optax.sgd(0.01, momentum=0.0))
+RECIPE = train_step.Recipe.of(default.get_config().train)
 KEY = jax.random.key(3)
 NUM_STEPS = 5
 
@@ -46,7 +48,7 @@ def step_function(models, axis_name):
         train_step.train_step,
         models=models,
         tx=TX,
-        ema_decay=0.9,
+        recipe=RECIPE,
         axis_name=axis_name,
     )
 

@@ -106,7 +106,11 @@ def read_metrics(workdir):
 
 def without_rate(metrics):
     return [
-        {name: x for name, x in line.items() if name != "images_per_second"}
+        {
+            name: x
+            for name, x in line.items()
+            if name not in ("images_per_second", "input_wait_seconds")
+        }
         for line in metrics
     ]
 
@@ -142,6 +146,7 @@ def test_metrics_of_each_step_are_numbers_of_the_whole_batch(whole):
         assert set(line) >= {"gen_loss", "disc_loss", "images_per_second"}
         assert all(np.isfinite(x) for x in line.values())
         assert line["images_per_second"] > 0
+        assert 0 <= line["input_wait_seconds"] < 4 / line["images_per_second"]
 
 
 def test_checkpoints_are_written_on_time_and_at_the_end(whole, half):

@@ -1,5 +1,6 @@
 """One update, against a step written out here without its savings."""
 
+import dataclasses
 import functools
 
 import jax
@@ -8,14 +9,16 @@ import numpy as np
 import optax
 import pytest
 
+from cgan_jax.configs import default
 from cgan_jax.models import GanPair, make_models
 from cgan_jax.train_state import create_state, make_tx, state_from_variables
-from cgan_jax.train_step import train_step
+from cgan_jax.train_step import Recipe, train_step
 
 MODELS = make_models(base_filters=4, z_dim=6, height=16)
 RATE = 0.5
 SGD = GanPair(optax.sgd(RATE), optax.sgd(RATE))
-EMA_DECAY = 0.75
+PAPER = Recipe.of(default.get_config().train)
+RECIPE = dataclasses.replace(PAPER, ema_decay=0.75)
 KEY = jax.random.key(7)
 METRICS = {
     "disc_loss",
@@ -26,9 +29,7 @@ METRICS = {
     "gen_grad_norm",
 }
 
-sgd_step = jax.jit(
-    functools.partial(train_step, models=MODELS, tx=SGD, ema_decay=EMA_DECAY)
-)
+sgd_step = jax.jit(functools.partial(train_step, models=MODELS, tx=SGD, recipe=RECIPE))
 create = jax.jit(lambda key, tx: create_state(MODELS, tx, key), static_argnums=1)
 
 
@@ -210,9 +211,7 @@ def test_the_step_is_counted_and_the_metrics_are_named_scalars(updated):
 
 def test_a_few_steps_of_adam_stay_finite_and_move_everything(joint):
     tx = make_tx(2e-4, 0.5)
-    step_fn = jax.jit(
-        functools.partial(train_step, models=MODELS, tx=tx, ema_decay=0.999)
-    )
+    step_fn = jax.jit(functools.partial(train_step, models=MODELS, tx=tx, recipe=PAPER))
     first = state = create(jax.random.key(0), tx)
     for _ in range(5):
         state, metrics = step_fn(state, joint, KEY)

@@ -1,0 +1,81 @@
+"""The card of a published model: the facts that are known, and what a person must add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from cgan_jax.model_files import Model
+
+_TEMPLATE = """# {name}
+
+A contextual GAN of joint images: a sketch and its photograph. Draw with
+`cgan-sample --model=FOLDER`, complete drawings with `cgan-complete --model=FOLDER`.
+
+{facts}
+
+## Scores
+
+{scores}
+
+## To be added by whoever publishes it
+
+What it draws well and badly; what it may be used for, and what not; the terms of the
+photographs that it was trained on, which hold for it too.
+"""
+_NO_SCORES = "None were taken while it was trained."
+# Of `config.train`, what the row on training tells in other words.
+_TOLD = {"batch_size", "num_epochs", "learning_rate", "beta1", "ema_decay"}
+
+
+def write_card(model: Model, folder: Path) -> str:
+    """The card of a model that is stored in a folder, as Markdown."""
+    scores = model.config["scores"]
+    measured = {name: f"{x:.4g}" for name, x in scores.items()}
+    return _TEMPLATE.format(
+        name=model.name,
+        facts=_table(_facts(model, folder)),
+        scores=_table(measured) if scores else _NO_SCORES,
+    )
+
+
+def _facts(model: Model, folder: Path) -> dict[str, str]:
+    config, training = model.config, model.config["training"]
+    architecture = config["model"]
+    gen, disc = (
+        sum(x.size for x in jax.tree.leaves(v["params"])) for v in model.variables
+    )
+    megabytes = (folder / "weights.safetensors").stat().st_size / 1e6
+    recipe = [f"{name} {x}" for name, x in training.items() if name not in _TOLD]
+    return {
+        "network": f"{architecture['base_filters']} base filters, z of "
+        f"{architecture['z_dim']}, {architecture['height']}x{2 * architecture['height']} "
+        f"joint images; G has {gen:,} parameters, D {disc:,}",
+        "file": f"`weights.safetensors`, {megabytes:.1f} MB: kernels float16, the rest "
+        "float32",
+        "data": _data(config["data"]),
+        "sketches": config["style"],
+        "training": f"{config['steps']:,} steps of {training['batch_size']} pairs; Adam, "
+        f"learning rate {training['learning_rate']:g}, beta1 {training['beta1']:g}",
+        "recipe": ", ".join(recipe),
+        "weights": f"G: moving average, decay {training['ema_decay']:g}, batch statistics "
+        "recomputed over its own samples; D: as trained last",
+        "code": f"cgan_jax {config['cgan_jax']}",
+    }
+
+
+def _data(facts: Mapping[str, Any]) -> str:
+    if not facts:
+        return "unknown"
+    counts = ", ".join(f"{n:,} {split}" for split, n in facts["counts"].items())
+    settings = [f"{name} {x}" for name, x in facts["settings"].items()]
+    described = ", ".join([f"{facts['size']} pixels", *settings])
+    return f"{counts} pairs; {described}; pictures `{facts['fingerprint']}` (SHA-256)"
+
+
+def _table(rows: Mapping[str, str]) -> str:
+    lines = [f"| {name} | {value} |" for name, value in rows.items()]
+    return "\n".join(["| | |", "|---|---|", *lines])

@@ -1,0 +1,100 @@
+"""A table of the networks: what each layer holds and what it computes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from cgan_jax.models import GanPair, Logit, StridedConv, StridedConvTranspose
+
+_LAYERS = (StridedConv, StridedConvTranspose, nn.Dense, nn.BatchNorm, Logit)
+
+
+class Layer(NamedTuple):
+    """One layer.
+
+    Attributes:
+      name: as among the parameters.
+      output: shape of one image's output.
+      parameters: how many numbers are learned.
+      flops: multiplications and additions of one image's forward pass in the products
+        with the kernel, written out directly; what surrounds them is not counted.
+    """
+
+    name: str
+    output: tuple[int, ...]
+    parameters: int
+    flops: int
+
+
+def layers(models: GanPair) -> GanPair:
+    """The layers of G and of D, in order; nothing is computed."""
+    height = models.disc.height
+    return GanPair(
+        _layers_of(models.gen, (models.gen.z_dim,)),
+        _layers_of(models.disc, (height, 2 * height, 3)),
+    )
+
+
+def _layers_of(model: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
+    found = []
+
+    def record(
+        call: Callable[..., Any], args: Any, kwargs: Any, context: Any
+    ) -> jax.Array:
+        out = call(*args, **kwargs)
+        if isinstance(context.module, _LAYERS):
+            found.append(_layer(context.module, args[0].shape, out.shape))
+        return out
+
+    def init() -> Any:
+        x = jnp.zeros((1, *shape))
+        return model.init(jax.random.key(0), x, train=False)
+
+    with nn.intercept_methods(record):
+        jax.eval_shape(init)
+    return found
+
+
+def _layer(module: Any, before: tuple[int, ...], after: tuple[int, ...]) -> Layer:
+    params = module.variables["params"]
+    flops = 0
+    if "kernel" in params:
+        # A convolution's kernel is used at each pixel of its narrow side.
+        pixels = min(math.prod(before[1:-1]), math.prod(after[1:-1]))
+        flops = 2 * params["kernel"].size * pixels
+    size = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return Layer(module.name, after[1:], size, flops)
+
+
+def describe(models: GanPair, batch_size: int, gen_updates: int = 1) -> str:
+    """Parameters and FLOPs of each layer, of G, of D and of a training step, as text.
+
+    A step is counted without R1: G forward and, twice as dear, backward for each of its
+    updates; D likewise on real and on generated images, and forward and back to the image
+    for each update of G.
+    """
+    lines = [f"{'layer':<18}{'output':>16}{'parameters':>14}{'MFLOP an image':>18}"]
+    totals = []
+    for network, rows in layers(models)._asdict().items():
+        lines += [_line(f"{network}/{r.name}", r.output, *r[2:]) for r in rows]
+        parameters, flops = (sum(column) for column in list(zip(*rows))[2:])
+        lines.append(_line(network, (), parameters, flops))
+        totals.append(flops)
+    passes = 3 * gen_updates, 6 + 2 * gen_updates
+    step = batch_size * sum(n * flops for n, flops in zip(passes, totals, strict=True))
+    lines.append(
+        f"a step of {batch_size} pairs: {step / 1e9:,.1f} GFLOP "
+        f"({passes[0]} passes of G, {passes[1]} of D)"
+    )
+    return "\n".join(lines)
+
+
+def _line(name: str, output: Sequence[int], parameters: int, flops: int) -> str:
+    shape = "x".join(map(str, output))
+    return f"{name:<18}{shape:>16}{parameters:>14,}{flops / 1e6:>18,.2f}"
