@@ -1,10 +1,12 @@
 """metrics.jsonl: one line a step, also after interruptions."""
 
 import json
+import struct
 
 import pytest
+from tensorboardX.proto.event_pb2 import Event
 
-from cgan_jax.metric_writer import MetricWriter
+from cgan_jax.metric_writer import MetricWriter, read_metrics
 
 
 def read(workdir):
@@ -19,6 +21,19 @@ def write_steps(workdir, steps, *, from_step, loss=0.5):
     writer = MetricWriter(workdir, from_step=from_step)
     for step in steps:
         writer.write(step, {"loss": loss})
+    writer.close()
+
+
+def events(workdir):
+    """What the event files hold, file by file in the order in which they were begun."""
+    found = []
+    for path in sorted((workdir / "tensorboard").iterdir()):
+        data = path.read_bytes()
+        while data:  # length, its checksum, the event, its checksum
+            (length,) = struct.unpack("<Q", data[:8])
+            body, data = data[12 : 12 + length], data[16 + length :]
+            found.append(Event.FromString(body))
+    return found
 
 
 def test_each_write_is_a_line_at_once(tmp_path):
@@ -65,4 +80,39 @@ def test_a_last_line_that_a_kill_cut_off_is_dropped(tmp_path, torn):
 def test_no_other_file_is_left(tmp_path):
     write_steps(tmp_path, [1], from_step=0)
     write_steps(tmp_path, [2], from_step=1)
-    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["metrics.jsonl", "tensorboard"]
+
+
+def test_tensorboard_gets_the_same_scalars_at_once(tmp_path):
+    writer = MetricWriter(tmp_path, from_step=0)
+    writer.write(10, {"loss": 0.25, "accuracy": 1.0})
+    writer.write(20, {"loss": 0.5})
+    scalars = [
+        (event.step, value.tag, value.simple_value)
+        for event in events(tmp_path)
+        for value in event.summary.value
+    ]
+    assert scalars == [(10, "loss", 0.25), (10, "accuracy", 1.0), (20, "loss", 0.5)]
+    writer.close()
+
+
+def test_a_resumed_run_hides_from_tensorboard_what_it_does_again(tmp_path):
+    write_steps(tmp_path, [10, 20, 30], from_step=0)
+    write_steps(tmp_path, [30], from_step=20)
+    # A start of session at step 21: what came before, from there on, is not shown.
+    started = [e.step for e in events(tmp_path) if e.HasField("session_log")]
+    assert started == [1, 21]
+
+
+def test_a_run_that_writes_nothing_begins_no_event_file(tmp_path):
+    MetricWriter(tmp_path, from_step=0).close()
+    assert not (tmp_path / "tensorboard").exists()
+
+
+def test_metrics_are_read_as_they_were_written(tmp_path):
+    write_steps(tmp_path, [10, 20], from_step=0)
+    assert read_metrics(tmp_path) == [
+        {"step": 10, "loss": 0.5},
+        {"step": 20, "loss": 0.5},
+    ]

@@ -1,6 +1,7 @@
 """From a checkpoint to a model: averaged weights, statistics of their own."""
 
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -9,18 +10,43 @@ import pytest
 from chex import assert_trees_all_equal
 from tiny_models import ARGUMENTS, random_variables
 
+import cgan_jax
 from cgan_jax import checkpoints, complete, publish
 from cgan_jax.checkpoints import Snapshot
 from cgan_jax.model_files import ModelError
 from cgan_jax.models import make_models, sample_z
-from cgan_jax.train_state import make_tx, state_from_variables
+from cgan_jax.train_state import create_state, make_tx, state_from_variables
 
 CONFIG = {
     "seed": 0,
     "data": {"style": "xdog"},
     "model": ARGUMENTS,
-    "train": {"learning_rate": 2e-4, "beta1": 0.5, "num_epochs": 9},
+    "train": {
+        "batch_size": 12,
+        "learning_rate": 2e-4,
+        "beta1": 0.5,
+        "num_epochs": 9,
+        "ema_decay": 0.99,
+        "r1_gamma": 3.5,
+    },
 }
+MANIFEST = {
+    "source": {
+        "fingerprint": "f1ng3r",
+        "num_pictures": 9,
+        "settings": {"frame": "wide"},
+    },
+    "size": 16,
+    "styles": {"xdog": {"sigma": 1.6}},
+    "counts": {"train": 1234, "test": 56},
+    "broken": {"private/name.png": "cut off"},
+}
+METRICS = [
+    {"step": 5, "validation_kl": 0.5, "gen_loss": 1.0},
+    {"step": 10, "validation_kl": 0.125, "gen_loss": 2.0},
+    {"step": 11, "gen_loss": 3.0},
+    {"step": 12, "validation_kl": 9.0},  # after the checkpoint
+]
 MODELS = make_models(**ARGUMENTS)
 STEPS = 11
 
@@ -42,6 +68,9 @@ def workdir(tmp_path_factory, state):
     workdir = tmp_path_factory.mktemp("runs") / "faces_7"
     workdir.mkdir()
     (workdir / "config.json").write_text(json.dumps(CONFIG))
+    (workdir / "data.json").write_text(json.dumps(MANIFEST))
+    lines = "".join(json.dumps(line) + "\n" for line in METRICS)
+    (workdir / "metrics.jsonl").write_text(lines)
     manager = checkpoints.open_manager(workdir, keep=1)
     checkpoints.save(manager, Snapshot(state, {}, {}))
     manager.close()
@@ -90,7 +119,84 @@ def test_the_model_says_where_it_comes_from(model):
         "style": "xdog",
         "steps": STEPS,
         "training": CONFIG["train"],
+        "data": {
+            "fingerprint": "f1ng3r",
+            "settings": {"frame": "wide"},
+            "size": 16,
+            "styles": ["xdog"],
+            "counts": {"train": 1234, "test": 56},
+        },
+        "scores": {"step": 10, "validation_kl": 0.125},
+        "cgan_jax": cgan_jax.__version__,
     }
+
+
+def test_a_card_tells_the_facts(workdir, tmp_path):
+    publish.publish(workdir, tmp_path / "faces")
+    card = (tmp_path / "faces" / "MODEL_CARD.md").read_text()
+    size = (tmp_path / "faces" / "weights.safetensors").stat().st_size
+    for fact in (
+        "# faces\n",
+        "4 base filters, z of 8, 16x32 joint images",
+        f"{size / 1e6:.1f} MB",
+        "1,234 train, 56 test pairs; 16 pixels, frame wide; pictures `f1ng3r`",
+        "11 steps of 12 pairs; Adam, learning rate 0.0002, beta1 0.5",
+        "r1_gamma 3.5",
+        "decay 0.99",
+        "| validation_kl | 0.125 |",
+    ):
+        assert fact in card
+    assert "private" not in card
+
+
+def test_a_run_of_before_and_without_scores_has_a_card_too(workdir, tmp_path):
+    older = shutil.copytree(workdir, tmp_path / "older")
+    (older / "data.json").unlink()
+    (older / "metrics.jsonl").unlink()
+    model = publish.publish(older, tmp_path / "out")
+    assert (model.config["data"], model.config["scores"]) == ({}, {})
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    assert "| data | unknown |" in card and "None were taken" in card
+
+
+def test_a_card_that_somebody_wrote_is_kept_beside(workdir, tmp_path):
+    (tmp_path / "MODEL_CARD.md").write_text("what is good, what is mud")
+    publish.publish(workdir, tmp_path)
+    old = (tmp_path / "MODEL_CARD.md.old").read_text()
+    assert old == "what is good, what is mud"
+    assert (tmp_path / "MODEL_CARD.md").read_text().startswith("# ")
+
+
+def test_spectral_norm_is_folded_into_what_is_published(tmp_path):
+    arguments = ARGUMENTS | {"disc_norm": "spectral"}
+    models, tx = make_models(**arguments), make_tx(2e-4, 0.5)
+    state = create_state(models, tx, jax.random.key(0))
+    joint = jax.random.uniform(jax.random.key(1), (3, 16, 32, 3), minval=-1.0)
+    for _ in range(30):  # the norms settle
+        _, stats = models.disc.apply(
+            {"params": state.params.disc, "batch_stats": state.batch_stats.disc},
+            joint,
+            train=True,
+            mutable=["batch_stats"],
+        )
+        state = state.replace(
+            batch_stats=state.batch_stats._replace(disc=stats["batch_stats"])
+        )
+    trained = {"params": state.params.disc, "batch_stats": state.batch_stats.disc}
+    want = models.disc.apply(trained, joint, train=False)
+
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    (workdir / "config.json").write_text(json.dumps(CONFIG | {"model": arguments}))
+    manager = checkpoints.open_manager(workdir, keep=1)
+    checkpoints.save(manager, Snapshot(state, {}))
+    manager.close()
+    model = publish.publish(workdir, tmp_path / "out")
+    assert model.config["model"] == ARGUMENTS | {"disc_norm": "none"}
+    got = model.models.disc.apply(model.variables.disc, joint, train=False)
+    np.testing.assert_allclose(got, want, rtol=2e-3, atol=1e-4)
+    plain = model.models.disc.apply({"params": state.params.disc}, joint, train=False)
+    assert np.abs(plain - want).max() > 0.01
 
 
 def test_publishing_writes_the_model_that_it_returns(model, workdir, tmp_path):

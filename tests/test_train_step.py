@@ -9,8 +9,10 @@ import numpy as np
 import optax
 import pytest
 
+from cgan_jax import train_step as step_module
 from cgan_jax.configs import default
 from cgan_jax.models import GanPair, make_models
+from cgan_jax.parallel import AXIS_NAME, parallel_step, replicate
 from cgan_jax.train_state import create_state, make_tx, state_from_variables
 from cgan_jax.train_step import Recipe, train_step
 
@@ -224,6 +226,200 @@ def test_a_few_steps_of_adam_stay_finite_and_move_everything(joint):
         strict=True,
     ):
         assert not np.array_equal(old, new)
+
+
+# --------------------------------------------------------------------- the recipe
+
+# One layer each, and no batch norm in D: they compile quickly.
+SMALL = make_models(base_filters=2, z_dim=3, height=8, disc_norm="none")
+ALL_ON = dataclasses.replace(
+    PAPER,
+    gen_updates=2,
+    real_label=0.9,
+    r1_gamma=10.0,
+    r1_every_steps=2,
+    diffaugment="color,translation,cutout",
+    stroke_blur=0.7,
+    stroke_noise=0.2,
+)
+
+
+@pytest.fixture(scope="module")
+def small_joint():
+    noise = np.random.default_rng(1).uniform(-1, 1, (4, 8, 16, 3))
+    return jnp.asarray(noise, jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def small_state():
+    return jax.jit(functools.partial(create_state, SMALL, SGD))(jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def small_step(small_state, small_joint):
+    """The state and the metrics after one step of the paper's recipe but for a few fields."""
+
+    @functools.cache
+    def step(first=0, **changed):
+        recipe = dataclasses.replace(PAPER, **changed)
+        fn = functools.partial(train_step, models=SMALL, tx=SGD, recipe=recipe)
+        state = small_state.replace(step=jnp.int32(first))
+        return jax.jit(fn)(state, small_joint, KEY)
+
+    return step
+
+
+def passes_through_d(monkeypatch, recipe, state, joint):
+    """How each batch that D judges in a step is augmented; nothing is computed."""
+    seen = []
+
+    def marked(joint, keys, **kwargs):
+        seen.append(kwargs | {"keys": keys})
+        return joint
+
+    monkeypatch.setattr(step_module, "augment", marked)
+    fn = functools.partial(train_step, models=SMALL, tx=SGD, recipe=recipe)
+    jax.eval_shape(fn, state, joint, KEY)
+    return seen
+
+
+def test_each_further_update_of_g_has_latents_of_its_own(
+    small_state, small_step, small_joint
+):
+    once, twice = small_step()[0], small_step(gen_updates=2)[0]
+    assert_close(twice.params.disc, once.params.disc)
+    assert_close(twice.batch_stats.disc, once.batch_stats.disc)
+    # The second update, from where the first has left G, against the same D.
+    gen_keys = jax.random.split(jax.random.fold_in(jax.random.fold_in(KEY, 0), 0), 4)
+    z_key, _ = jax.random.split(gen_keys[3])
+    z = jax.random.uniform(z_key, (4, 3), minval=-1.0, maxval=1.0)
+
+    def loss(params):
+        fake, _ = run(SMALL.gen, params, once.batch_stats.gen, z)
+        made = run(SMALL.disc, once.params.disc, {}, fake)[0]
+        return -jnp.log(jax.nn.sigmoid(made)).mean()
+
+    grads = jax.jit(jax.grad(loss))(once.params.gen)
+    assert_close(twice.params.gen, descend(once.params.gen, grads))
+
+
+def test_smoothed_labels_are_those_of_real_images_alone(
+    small_state, small_step, small_joint
+):
+    hard, soft = small_step()[1], small_step(real_label=0.7)[1]
+
+    def mean_logit(params):
+        return run(SMALL.disc, params, {}, small_joint)[0].mean()
+
+    # Cross-entropy against 0.7 instead of 1 is 0.3 of the mean logit more.
+    logit = jax.jit(mean_logit)(small_state.params.disc)
+    np.testing.assert_allclose(
+        soft["disc_loss"] - hard["disc_loss"], 0.3 * logit, atol=1e-6
+    )
+    assert abs(logit) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("every", "first", "weight"), [(1, 1, 1), (4, 4, 4), (4, 5, 0)]
+)
+def test_r1_adds_half_gamma_of_the_squared_slope(
+    small_state, small_step, small_joint, every, first, weight
+):
+    plain = small_step(first=first)[0].params.disc
+    got = small_step(first=first, r1_gamma=3.0, r1_every_steps=every)[0].params.disc
+
+    def penalty(params):
+        slope = jax.grad(lambda x: run(SMALL.disc, params, {}, x)[0].sum())(small_joint)
+        return 3.0 / 2 * (slope**2).sum((1, 2, 3)).mean()
+
+    grads = jax.jit(jax.grad(penalty))(small_state.params.disc)
+    want = jax.tree.map(lambda g: -RATE * weight * g, grads)
+    for name in ("conv_0", "linear"):
+        moved = np.asarray(got[name]["kernel"]) - np.asarray(plain[name]["kernel"])
+        np.testing.assert_allclose(moved, want[name]["kernel"], atol=1e-6)
+        assert np.abs(grads[name]["kernel"]).max() > 1e-4
+
+
+def test_d_sees_augmented_images_in_every_update(monkeypatch, small_state, small_joint):
+    seen = passes_through_d(monkeypatch, ALL_ON, small_state, small_joint)
+    assert len(seen) == 4  # real, fake, and one for each update of G
+    for call in seen:
+        assert call["policy"] == ("color", "translation", "cutout")
+        assert (call["stroke_blur"], call["stroke_noise"]) == (0.7, 0.2)
+
+
+def test_every_option_of_the_recipe_changes_the_step(small_step):
+    """Each alone: what is read nowhere would change nothing."""
+    changes = {
+        "gen_updates": 2,
+        "real_label": 0.9,
+        "r1_gamma": 10.0,
+        "diffaugment": "cutout",
+        "stroke_blur": 1.0,
+        "stroke_noise": 0.5,
+    }
+    rest = {"ema_decay", "r1_every_steps"}  # tested above
+    assert set(changes) | rest == {f.name for f in dataclasses.fields(Recipe)}
+    paper = entries(small_step()[0].params)
+    for name, value in changes.items():
+        assert not np.array_equal(entries(small_step(**{name: value})[0].params), paper)
+
+
+def test_the_recipe_does_not_depend_on_the_number_of_devices(small_state, small_joint):
+    models = make_models(base_filters=2, z_dim=3, height=8, axis_name=AXIS_NAME)
+    alone = make_models(base_filters=2, z_dim=3, height=8)
+    state = jax.device_get(jax.jit(functools.partial(create_state, alone, SGD))(KEY))
+    fn = functools.partial(train_step, tx=SGD, recipe=ALL_ON)
+    one = jax.jit(functools.partial(fn, models=alone))(state, small_joint, KEY)
+    shared = parallel_step(functools.partial(fn, models=models, axis_name=AXIS_NAME), 2)
+    two = shared(replicate(state, 2), np.asarray(small_joint), KEY)
+    assert_close(jax.device_get(two), jax.device_get(one), 1e-4)
+
+
+def random_draws(jaxpr):
+    """How many arrays of random numbers a program draws, at any depth."""
+    here = sum(e.primitive.name == "random_bits" for e in jaxpr.eqns)
+    return here + sum(
+        random_draws(getattr(p, "jaxpr", p))
+        for e in jaxpr.eqns
+        for p in jax.tree.leaves(list(e.params.values()), is_leaf=is_jaxpr)
+        if is_jaxpr(p)
+    )
+
+
+def is_jaxpr(x):
+    return hasattr(getattr(x, "jaxpr", x), "eqns")
+
+
+def test_the_papers_recipe_pays_for_no_option(small_state, small_joint):
+    """No draw but that of the latents, and D is passed no more often."""
+
+    def draws(recipe):
+        fn = functools.partial(train_step, models=SMALL, tx=SGD, recipe=recipe)
+        return random_draws(jax.make_jaxpr(fn)(small_state, small_joint, KEY).jaxpr)
+
+    assert draws(PAPER) == 1
+    assert draws(ALL_ON) > 4
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("ema_decay", 1.0),
+        ("gen_updates", 0),
+        ("real_label", 0.0),
+        ("real_label", 1.1),
+        ("r1_gamma", -1.0),
+        ("r1_every_steps", 0),
+        ("diffaugment", "colour"),
+        ("stroke_blur", -0.1),
+        ("stroke_noise", -0.1),
+    ],
+)
+def test_a_field_out_of_range_is_named(field, value):
+    fields = default.get_config().train.to_dict() | {field: value}
+    with pytest.raises(ValueError, match=f"config.train.{field} is {value!r}"):
+        Recipe.of(fields)
 
 
 # ----------------------------------------------------------------------- the state
