@@ -164,7 +164,8 @@ def parallel_step(step_fn: Callable[..., Any], num_devices: int) -> Callable[...
     )
 
     options = COMPILER_OPTIONS.get(devices[0].platform)
-    compiled: Callable[..., Any] | None = None
+    # What is compiled ahead takes global arrays; pmap itself makes them of each host's.
+    compiled: Callable[..., Any] | None = mapped if num_hosts() > 1 else None
 
     def step(state: Any, batch: np.ndarray, key: jax.Array) -> Any:
         nonlocal compiled
