@@ -6,16 +6,18 @@ import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tensorboardX import SummaryWriter
 
 _LINES, _EVENTS = "metrics.jsonl", "tensorboard"
+_FLUSH_SECONDS = 10
 
 
 class MetricWriter:
     """Appends `{"step": ..., name: value, ...}` lines to `workdir/metrics.jsonl`.
 
-    The same scalars go to `workdir/tensorboard`, which TensorBoard draws.
+    The same scalars go to `workdir/tensorboard`, which TensorBoard draws, seconds later.
     """
 
     def __init__(self, workdir: Path, *, from_step: int) -> None:
@@ -34,20 +36,24 @@ class MetricWriter:
             file.write(json.dumps({"step": step} | values) + "\n")
         for name, x in values.items():
             self._events.add_scalar(name, x, step)
-        self._events.flush()
 
     def close(self) -> None:
-        """Ends the thread that writes the event file, if one was begun."""
+        """Writes the rest of the event file, if one was begun."""
         if "_events" in self.__dict__:
             self._events.close()
 
     @functools.cached_property
     def _events(self) -> SummaryWriter:
-        """Begins a file: of events that an earlier one has, TensorBoard shows these."""
-        return SummaryWriter(str(self._events_folder), purge_step=self._from_step + 1)
+        """Begins a file: of steps that an earlier one has too, TensorBoard shows these."""
+        return SummaryWriter(
+            str(self._events_folder),
+            purge_step=self._from_step + 1,
+            flush_secs=_FLUSH_SECONDS,
+            filename_suffix=f".{self._from_step}",  # else named by the second alone
+        )
 
 
-def read_metrics(workdir: Path) -> list[dict[str, float]]:
+def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     """The lines of a run's `metrics.jsonl`, in order; a last one that was cut off is left out.
 
     Raises:

@@ -42,14 +42,14 @@ def layers(models: GanPair) -> GanPair:
 
 
 def _layers_of(model: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
-    found = []
+    seen = {}
 
     def record(
         call: Callable[..., Any], args: Any, kwargs: Any, context: Any
     ) -> jax.Array:
         out = call(*args, **kwargs)
         if isinstance(context.module, _LAYERS):
-            found.append(_layer(context.module, args[0].shape, out.shape))
+            seen[context.module.name] = args[0].shape, out.shape
         return out
 
     def init() -> Any:
@@ -57,19 +57,20 @@ def _layers_of(model: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
         return model.init(jax.random.key(0), x, train=False)
 
     with nn.intercept_methods(record):
-        jax.eval_shape(init)
-    return found
+        params = jax.eval_shape(init)["params"]
+    return [_layer(name, params[name], *shapes) for name, shapes in seen.items()]
 
 
-def _layer(module: Any, before: tuple[int, ...], after: tuple[int, ...]) -> Layer:
-    params = module.variables["params"]
+def _layer(
+    name: str, params: Any, before: tuple[int, ...], after: tuple[int, ...]
+) -> Layer:
     flops = 0
     if "kernel" in params:
         # A convolution's kernel is used at each pixel of its narrow side.
         pixels = min(math.prod(before[1:-1]), math.prod(after[1:-1]))
         flops = 2 * params["kernel"].size * pixels
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
-    return Layer(module.name, after[1:], size, flops)
+    return Layer(name, after[1:], size, flops)
 
 
 def describe(models: GanPair, batch_size: int, gen_updates: int = 1) -> str:

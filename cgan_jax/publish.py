@@ -79,7 +79,7 @@ def _data_facts(workdir: Path) -> dict[str, Any]:
     }
 
 
-def _scores(workdir: Path, steps: int) -> dict[str, float]:
+def _scores(workdir: Path, steps: int) -> dict[str, Any]:
     """The newest `validation_*` scalars of the run, and their step; {} without any."""
     if not (workdir / "metrics.jsonl").is_file():
         return {}

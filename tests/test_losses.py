@@ -77,6 +77,29 @@ def test_the_generators_gradient_does_not_vanish_where_it_is_found_out():
     np.testing.assert_allclose(grad, [-1.0], rtol=1e-6)
 
 
+def test_a_smoothed_label_is_reached_at_its_own_logit():
+    # The loss against 0.9 is least where D says 0.9, log 9, and is its entropy there.
+    fake = jnp.full(2, -100.0)
+
+    def loss(logit):
+        real = jnp.full(2, logit)
+        return losses.discriminator_loss(real, fake, real_label=0.9)
+
+    least, slope = jax.value_and_grad(loss)(jnp.log(9.0))
+    np.testing.assert_allclose(slope, 0.0, atol=1e-6)
+    np.testing.assert_allclose(least, scipy_stats.entropy([0.9, 0.1]), rtol=1e-5)
+
+
+def test_r1_is_the_mean_squared_slope_of_each_picture():
+    slope = np.random.default_rng(0).normal(size=(4, 8, 3)).astype(np.float32)
+
+    def logits_fn(x):  # slopes of w and of 2 w
+        return jnp.array([1.0, 2.0]) * jnp.tensordot(x, jnp.asarray(slope), 3)
+
+    got = losses.r1_penalty(logits_fn, jnp.asarray(joints(2)))
+    np.testing.assert_allclose(got, (1 + 4) / 2 * np.sum(slope**2), rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("form", "values", "slopes"),
     [

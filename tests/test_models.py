@@ -17,7 +17,9 @@ from cgan_jax.models import (
     make_models,
     recompute_batch_stats,
     sample_z,
+    without_spectral_norm,
 )
+from cgan_jax.strided_conv import plain_conv
 
 TINY = make_models(base_filters=4, z_dim=6, height=16)
 
@@ -325,6 +327,69 @@ def test_bfloat16_computes_in_bfloat16_between_float32_ends():
         assert {a.dtype for a in jax.tree.leaves(updated)} == {np.dtype("float32")}
         # A bfloat16 has 8 bits: off by about 0.4 %, never exactly equal.
         assert 0 < np.abs(got - want).max() < 0.03 * np.abs(want).max()
+
+
+# ---------------------------------------------------------------- the norms of D
+
+
+def largest_singular_value(kernel):
+    return np.linalg.norm(np.reshape(kernel, (-1, kernel.shape[-1])), 2)
+
+
+@functools.cache
+def spectral():
+    """D under spectral norm, its variables once the power iteration has settled."""
+    disc = make_models(base_filters=4, z_dim=6, height=16, disc_norm="spectral").disc
+    disc = disc.clone(conv_fn=plain_conv)
+    joint = jax.random.uniform(jax.random.key(1), (3, 16, 32, 3), minval=-1.0)
+    variables = disc.init(jax.random.key(0), joint, train=False)
+    update = jax.jit(lambda v: disc.apply(v, joint, True, mutable=["batch_stats"])[1])
+    for _ in range(100):
+        variables |= update(variables)
+    return disc, jax.tree.map(jnp.asarray, variables), joint
+
+
+def test_spectral_norm_divides_each_kernel_by_its_largest_singular_value():
+    disc, variables, joint = spectral()
+    divided = {
+        name: layer
+        | {"kernel": layer["kernel"] / largest_singular_value(layer["kernel"])}
+        for name, layer in variables["params"].items()
+    }
+    plain = disc.clone(norm="none")
+    want = plain.apply({"params": divided}, joint, train=False)
+    np.testing.assert_allclose(
+        disc.apply(variables, joint, train=False), want, rtol=1e-3, atol=1e-5
+    )
+    undivided = plain.apply({"params": variables["params"]}, joint, train=False)
+    assert np.abs(undivided - want).max() > 0.01
+
+
+def test_spectral_norm_takes_the_place_of_batch_norm():
+    _, variables, _ = spectral()
+    assert set(variables["params"]) == {"conv_0", "conv_1", "linear"}
+    assert all("bias" in layer for layer in variables["params"].values())
+
+
+def test_a_folded_spectral_norm_gives_the_same_logits():
+    disc, variables, joint = spectral()
+    folded, folded_variables = without_spectral_norm(disc, variables)
+    assert folded.norm == "none" and not folded_variables["batch_stats"]
+    np.testing.assert_allclose(
+        folded.apply(folded_variables, joint, train=False),
+        disc.apply(variables, joint, train=False),
+        rtol=1e-3,
+        atol=1e-5,
+    )
+    same = TINY.disc, tiny_variables().disc
+    assert without_spectral_norm(*same) == same
+
+
+def test_another_norm_is_refused():
+    with pytest.raises(
+        ValueError, match="config.model.disc_norm must be one of.*'layer'"
+    ):
+        make_models(base_filters=4, z_dim=6, height=16, disc_norm="layer")
 
 
 def test_latents_are_uniform_on_minus_1_to_1():
