@@ -48,8 +48,9 @@ def _layers_of(model: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
         call: Callable[..., Any], args: Any, kwargs: Any, context: Any
     ) -> jax.Array:
         out = call(*args, **kwargs)
-        if isinstance(context.module, _LAYERS):
-            seen[context.module.name] = args[0].shape, out.shape
+        # Spectral norm calls its layer a second time, with nothing to be seen.
+        if isinstance(context.module, _LAYERS) and args:
+            seen[str(context.module.name)] = args[0].shape, out.shape
         return out
 
     def init() -> Any:

@@ -64,7 +64,7 @@ class StridedConv(nn.Module):
         shape = (_KERNEL_SIZE, _KERNEL_SIZE, x.shape[-1], self.features)
         kernel = self.param("kernel", _kernel_init, shape).astype(self.dtype)
         y = self.conv_fn(x.astype(self.dtype), kernel)
-        return y + _bias(self, self.features) if self.use_bias else y
+        return _add_bias(self, y) if self.use_bias else y
 
 
 class StridedConvTranspose(nn.Module):
@@ -79,28 +79,27 @@ class StridedConvTranspose(nn.Module):
         shape = (_KERNEL_SIZE, _KERNEL_SIZE, self.features, x.shape[-1])
         kernel = self.param("kernel", _kernel_init, shape).astype(self.dtype)
         y = strided_conv.conv_transpose(x.astype(self.dtype), kernel)
-        return y + _bias(self, self.features) if self.use_bias else y
+        return _add_bias(self, y) if self.use_bias else y
 
 
-def _bias(module: nn.Module, features: int) -> Array:
-    dtype = module.dtype  # type: ignore[attr-defined]
-    return jnp.asarray(module.param("bias", nn.initializers.zeros, (features,)), dtype)
+def _add_bias(module: nn.Module, y: Array) -> Array:
+    """In float32, as its gradient, a sum over the batch, must be; back to the type of y."""
+    bias = module.param("bias", nn.initializers.zeros, (y.shape[-1],))
+    return (y.astype(jnp.float32) + bias).astype(y.dtype)
 
 
 class Logit(nn.Module):
-    """One linear unit: `(n, c)` -> `(n,)`.
+    """One linear unit, in float32: `(n, c)` -> `(n,)`.
 
     A sum for each row, since a matrix product with one column rounds a row differently
     at another place in the batch.
     """
 
-    dtype: Any = jnp.float32
-
     @nn.compact
     def __call__(self, x: Float[Array, "n c"]) -> Float[Array, " n"]:
         kernel = self.param("kernel", _kernel_init, (x.shape[-1], 1))
-        products = x.astype(self.dtype) * jnp.asarray(kernel[:, 0], self.dtype)
-        return products.sum(-1) + _bias(self, 1)
+        products = x.astype(jnp.float32) * kernel[:, 0]
+        return products.sum(-1) + self.param("bias", nn.initializers.zeros, (1,))
 
 
 class Generator(nn.Module):
@@ -195,9 +194,8 @@ class Discriminator(nn.Module):
             if i > 0 and self.norm == "batch":
                 x = _batch_norm(self, train, f"bn_{i}")(x)
             x = nn.leaky_relu(x, _LEAK)
-        logit = Logit(self.dtype, name="linear")
-        x = self._layer(logit, x.reshape(x.shape[0], -1), train)
-        return x.astype(jnp.float32)
+        logit = Logit(name="linear")
+        return self._layer(logit, x.reshape(x.shape[0], -1), train)
 
     def _layer(self, layer: nn.Module, x: Array, train: bool) -> Array:
         if self.norm != "spectral":

@@ -120,16 +120,25 @@ def _sum_chunks(
     bytes_each: int,
     kernel_bytes: int,
 ) -> Any:
-    """The sum of `fn` over chunks of the batches of x and y; arrays or trees of them."""
+    """The sum of `fn` over chunks of the batches of x and y; arrays or trees of them.
+
+    A sum over a batch is no place for bfloat16, whose 8 bits stop growing with it: chunk by
+    chunk `fn` is given float32, or what is wider.
+    """
     chunk = _chunk(x.shape[0], bytes_each, kernel_bytes)
+    wider = jnp.promote_types(x.dtype, jnp.float32)
+
+    def sums(x: Array, y: Array) -> Any:
+        return fn(x.astype(wider), y.astype(wider))
+
     if chunk == x.shape[0]:
-        return fn(x, y)
+        return sums(x, y)
     chunks = _chunked(x, chunk), _chunked(y, chunk)
-    shapes = jax.eval_shape(fn, chunks[0][0], chunks[1][0])
+    shapes = jax.eval_shape(sums, chunks[0][0], chunks[1][0])
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
     def add(total: Any, xy: tuple[Array, Array]) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, fn(*xy)), None
+        return jax.tree.map(jnp.add, total, sums(*xy)), None
 
     return lax.scan(add, zeros, chunks)[0]
 
@@ -149,8 +158,8 @@ def _cpu_conv_transpose(y: Narrow, w: Kernel) -> Wide:
 
 def _cpu_weight_gradient(x: Wide, y: Narrow, k: int) -> Kernel:
     if _takes_winograd(k, x.shape[3], *y.shape[1:3]):
-        return _winograd_weight_gradient(x, y, k)
-    return _patch_weight_gradient(x, y, k)
+        return _winograd_weight_gradient(x, y, k).astype(x.dtype)
+    return _patch_weight_gradient(x, y, k).astype(x.dtype)
 
 
 def _winograd_bytes(wide_size: int, w_size: int, k: int, dtype: Any) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from jax import lax
 from scipy import stats
 
@@ -390,6 +391,39 @@ def test_another_norm_is_refused():
         ValueError, match="config.model.disc_norm must be one of.*'layer'"
     ):
         make_models(base_filters=4, z_dim=6, height=16, disc_norm="layer")
+
+
+@pytest.mark.parametrize("layer", ["conv", "deconv", "logit", "dense"])
+def test_bfloat16_gradients_are_summed_over_the_batch_in_float32(layer):
+    """Thousands of addends of one sign: in bfloat16 the sum would stop growing."""
+
+    def module(dtype):
+        return {
+            "conv": models.StridedConv(2, True, dtype, plain_conv),
+            "deconv": models.StridedConvTranspose(2, True, dtype),
+            "logit": models.Logit(),
+            "dense": nn.Dense(2, dtype=dtype),
+        }[layer]
+
+    shape = (16, 16, 16, 3) if "conv" in layer else (4096, 3)
+    x = np.random.default_rng(0).uniform(0.5, 1, shape)
+    x = jnp.asarray(x, jnp.bfloat16).astype(jnp.float32)
+    params = module(jnp.float32).init(jax.random.key(0), x)
+    params = jax.tree.map(jnp.zeros_like, params)
+
+    def gradient(dtype):
+        def total(params, x):
+            return (
+                module(dtype).apply(params, x.astype(dtype)).astype(jnp.float32).sum()
+            )
+
+        return jax.jit(jax.grad(total))(params, x)
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2**-8),
+        gradient(jnp.bfloat16),
+        gradient(jnp.float32),
+    )
 
 
 def test_latents_are_uniform_on_minus_1_to_1():

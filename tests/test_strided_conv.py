@@ -343,3 +343,15 @@ def test_bfloat16_is_kept_and_near_float32(name):
     got, want = fn(*args), fn(*(a.astype(np.float32) for a in args))
     assert got.dtype == jnp.bfloat16
     assert_close(got.astype(np.float32), want, 0.02)
+
+
+@pytest.mark.parametrize("wide", [3, 8])  # patches, Winograd's form
+def test_weight_gradients_of_bfloat16_are_summed_in_float32(wide):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.uniform(0.5, 1, (64, 32, 32, wide)), jnp.bfloat16)
+    y = jnp.asarray(rng.uniform(0.5, 1, (64, 16, 16, 4)), jnp.bfloat16)
+    fn = jax.jit(strided_conv.weight_gradient, static_argnums=2)
+    got = np.asarray(fn(x, y, 5), np.float64)
+    want = np.asarray(fn(x.astype(np.float32), y.astype(np.float32), 5), np.float64)
+    # 16,384 addends of one sign: only the result is rounded, to 8 bits.
+    np.testing.assert_allclose(got, want, rtol=2**-8)
