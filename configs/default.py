@@ -81,9 +81,8 @@ def get_config(style: str = "xdog") -> ml_collections.ConfigDict:
     config.projection.learning_rate = 0.05  # ours; z lies in [-1, 1]
     # ours; constant, rising, falling or cosine
     config.projection.learning_rate_schedule = "constant"
-    config.projection.momentum = (
-        0.9  # authors' code; Nesterov's there, beta1 of adam too
-    )
+    # authors' code; Nesterov's there, Adam's beta1 too
+    config.projection.momentum = 0.9
     config.projection.bound = "clip"  # authors' code; clip or smooth
     config.projection.keep_spread = True  # ours; z stays where G was trained
     config.projection.noise = 0.0  # ours; standard deviation, of z in [-1, 1]

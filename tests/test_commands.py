@@ -23,6 +23,11 @@ FLAGS = {
         "invert",
         "frame",
         "[no]match_lines",
+        "direction",
+        "mask",
+        "preset",
+        "[no]save_z",
+        "top_k",
     ],
     "evaluate": [
         "model",
@@ -49,7 +54,18 @@ FLAGS = {
     "results": ["scores", "output"],
     "sample": ["model", "output", "num_samples", "seed"],
     "sketch": ["style", "[no]simplify"],
-    "train": ["config", "workdir", "num_devices", "init_from", "profile_steps"],
+    "train": [
+        "config",
+        "workdir",
+        "num_devices",
+        "init_from",
+        "[no]allow_config_change",
+        "coordinator",
+        "num_processes",
+        "process_id",
+        "host_timeout",
+        "profile_steps",
+    ],
 }
 REQUIRED = {
     "complete": ["--input=x.png"],

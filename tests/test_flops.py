@@ -11,7 +11,7 @@ import pytest
 from cgan_jax import images, projection, strided_conv, train_state
 from cgan_jax.configs import default
 from cgan_jax.models import GanPair, make_models
-from cgan_jax.train_step import train_step
+from cgan_jax.train_step import Recipe, train_step
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -72,7 +72,8 @@ def counted(fn, *args):
 
 def train_step_flops():
     tx = GanPair(optax.adam(1e-3), optax.adam(1e-3))
-    step = functools.partial(train_step, models=models(), tx=tx, ema_decay=0.999)
+    recipe = Recipe.of(default.get_config().train)
+    step = functools.partial(train_step, models=models(), tx=tx, recipe=recipe)
     joint = jax.ShapeDtypeStruct((BATCH, HEIGHT, 2 * HEIGHT, 3), jnp.float32)
     return counted(lambda *args: step(*args), shapes_of_state(tx), joint, KEY)
 
@@ -93,9 +94,16 @@ def search_step_flops():
     target = jax.ShapeDtypeStruct((1, HEIGHT, 2 * HEIGHT, 3), jnp.float32)
     mask = jnp.asarray(images.half_mask(HEIGHT, "sketch"))
     z = jax.ShapeDtypeStruct((1, BATCH, Z_DIM), jnp.float32)
-    refine = projection._refine.__wrapped__
+    begin = functools.partial(projection.begin_from, search=search)
+    state = jax.eval_shape(begin, z, target, mask, KEY)
+    advance = functools.partial(
+        projection.advance, models=models(), search=search, num_steps=1
+    )
     return counted(
-        lambda *args: refine(*args, models(), search), variables, target, mask, z
+        lambda variables, target, state: advance(variables, target, mask, state),
+        variables,
+        target,
+        state,
     )
 
 
