@@ -28,8 +28,6 @@ from cgan_jax.projection import (
 )
 from cgan_jax.search import segments
 
-Half = Float[np.ndarray, "s s"] | Float[np.ndarray, "s s 3"]
-
 
 class Completion(NamedTuple):
     """Answers, best first.
@@ -91,10 +89,10 @@ class Completer:
 
     def complete(
         self,
-        sketch: Float[np.ndarray, "s s"] | None = None,
+        sketch: Float[np.ndarray, "_ _"] | None = None,
         *,
-        photo: Float[np.ndarray, "s s 3"] | None = None,
-        mask: Float[np.ndarray, "h w"] | None = None,
+        photo: Float[np.ndarray, "_ _ 3"] | None = None,
+        mask: Float[np.ndarray, "_ _"] | None = None,
         num_candidates: int = 16,
         key: Array | None = None,
         search: Search | None = None,
@@ -112,10 +110,10 @@ class Completer:
 
     def begin(
         self,
-        sketch: Float[np.ndarray, "s s"] | None = None,
+        sketch: Float[np.ndarray, "_ _"] | None = None,
         *,
-        photo: Float[np.ndarray, "s s 3"] | None = None,
-        mask: Float[np.ndarray, "h w"] | None = None,
+        photo: Float[np.ndarray, "_ _ 3"] | None = None,
+        mask: Float[np.ndarray, "_ _"] | None = None,
         num_candidates: int = 16,
         key: Array | None = None,
         search: Search | None = None,
@@ -183,12 +181,12 @@ class Completer:
             search=progress.search,
         )
         z, joint, contextual, perceptual, *_ = (np.asarray(x[0]) for x in found)
-        sketch, photo = images.split(images.to_uint8(joint))
-        grey = np.rint(images.luma(sketch)).astype(np.uint8)
-        return Completion(photo, grey, z, contextual, perceptual)
+        sketch, photo = images.split(joint)
+        grey = images.to_uint8(images.luma(sketch))
+        return Completion(images.to_uint8(photo), grey, z, contextual, perceptual)
 
     def _target(
-        self, sketch: Half | None, photo: Half | None
+        self, sketch: np.ndarray | None, photo: np.ndarray | None
     ) -> Float[np.ndarray, "h w 3"]:
         halves = []
         for name, half, shape in (
@@ -206,7 +204,7 @@ class Completer:
         return images.join(*halves)
 
     def _mask(
-        self, sketch: Half | None, photo: Half | None, mask: Any
+        self, sketch: np.ndarray | None, photo: np.ndarray | None, mask: Any
     ) -> Float[np.ndarray, "h w"]:
         if mask is None and (sketch is None) == (photo is None):
             raise ValueError("give a sketch or a photo, or both and a mask")

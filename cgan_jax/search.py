@@ -99,7 +99,7 @@ class Search:
     start_direction: Direction
     mass: Mass
     epsilon: float
-    blur_widths: Sequence[float]
+    blur_widths: Sequence[float | int]
     blur_focus: float
     perceptual_weight: float
     perceptual_schedule: Schedule
@@ -109,7 +109,7 @@ class Search:
     def __post_init__(self) -> None:
         # JSON and command lines give lists, which have no hash.
         object.__setattr__(self, "stages", tuple(map(tuple, self.stages)))
-        object.__setattr__(self, "blur_widths", tuple(self.blur_widths))
+        object.__setattr__(self, "blur_widths", tuple(map(float, self.blur_widths)))
         _check_choices(self)
         _check_stages(self)
         if min(self.blur_widths, default=0) < 0:

@@ -9,6 +9,7 @@ import sys
 import types
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
@@ -423,7 +424,7 @@ def test_several_answers_are_written_best_first_with_their_latents(main, tmp_pat
     z = np.load(folder / "z.npy")
     assert z.shape == (SEARCH.num_candidates, 8)
     model, variables = random_model().models.gen, random_model().variables.gen
-    joint = images.to_uint8(np.asarray(generate(model, variables, z)))
+    joint = images.to_uint8(np.asarray(generate(model, variables, jnp.asarray(z))))
     first, second = (report["answers"][f"joint{n}.png"] for n in ("", "_2"))
     assert first == 0 < second
     for name, i in (("joint.png", first), ("joint_2.png", second)):

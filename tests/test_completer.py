@@ -63,7 +63,9 @@ def test_it_is_the_search_of_the_command(completer, found):
     np.testing.assert_array_equal(found.z, same.z)
     sketch, photo = images.split(images.to_uint8(same.joint))
     np.testing.assert_array_equal(found.photo, photo)
-    np.testing.assert_allclose(found.sketch, images.luma(sketch), atol=0.51)
+    np.testing.assert_allclose(
+        found.sketch, images.luma(sketch.astype(float)), atol=1.01
+    )
 
 
 def test_the_key_draws_the_starts(completer, found):
@@ -101,7 +103,7 @@ def test_progress_can_be_shown_and_ends_where_the_whole_search_does(completer):
         counts.append(len(shown.z))
         best.append(shown.contextual[0])
         search = completer.advance(search, 2)
-    assert counts == [6, 6, 3]
+    assert counts == [6, 3, 3]
     assert best == sorted(best, reverse=True)
     assert best[0] > whole.contextual[0]
     np.testing.assert_array_equal(completer.answers(search).z, whole.z)
@@ -152,7 +154,7 @@ def test_a_drawing_of_any_size_is_prepared(completer):
     drawing[20:40, 24:27] = 0
     sketch = completer.prepare(drawing, frame="keep")
     assert sketch.shape == (16, 16)
-    assert sketch.min() < 0.5 < sketch.max()
+    assert sketch.std() > 0.02 and sketch.max() == 1
     with pytest.raises(ValueError, match="blank"):
         completer.prepare(np.ones((9, 9), np.float32))
 

@@ -474,7 +474,10 @@ def test_only_the_blur_of_the_start_ranks_the_starts(variables, targets):
     whole = jnp.ones((8, 8))
     blurred = [losses.blur(x, whole, (3.0,))[0] for x in (sketches, known)]
     every = np.stack(
-        [losses.image_distance(blurred[0], y, whole, "kl")[:, 0] for y in blurred[1]]
+        [
+            losses.image_distance(blurred[0], jnp.stack([y] * 64), whole, "kl")[:, 0]
+            for y in blurred[1]
+        ]
     )
     best = np.argsort(every, axis=1)[:, :3]
     chosen = run(variables, targets, search=coarse)
