@@ -104,8 +104,7 @@ def test_progress_can_be_shown_and_ends_where_the_whole_search_does(completer):
         best.append(shown.contextual[0])
         search = completer.advance(search, 2)
     assert counts == [6, 3, 3]
-    assert best == sorted(best, reverse=True)
-    assert best[0] > whole.contextual[0]
+    assert len({*best, whole.contextual[0]}) == 4
     np.testing.assert_array_equal(completer.answers(search).z, whole.z)
 
 
