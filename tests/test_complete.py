@@ -9,6 +9,7 @@ import sys
 import types
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -423,6 +424,8 @@ def test_several_answers_are_written_best_first_with_their_latents(main, tmp_pat
     report = json.loads((folder / "report.json").read_text())
     z = np.load(folder / "z.npy")
     assert z.shape == (SEARCH.num_candidates, 8)
+    model = random_model().models.gen
+    variables = jax.tree.map(jnp.asarray, random_model().variables.gen)
     model = random_model().models.gen
     variables = jax.tree.map(jnp.asarray, random_model().variables.gen)
     joint = images.to_uint8(np.asarray(generate(model, variables, jnp.asarray(z))))
