@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
-from orbax.checkpoint.checkpoint_managers import (
-    AnyPreservationPolicy,
-    BestN,
-    LatestN,
-)
+from orbax.checkpoint.checkpoint_managers import LatestN
 
 from cgan_jax import parallel
 from cgan_jax.train_state import GanState
@@ -23,7 +20,6 @@ from cgan_jax.train_state import GanState
 # The score by which the best checkpoint is kept: the loss of the validation completions.
 LOSS = "validation_kl"
 _ITEMS = ("state", "iterator", "config")
-_ASIDE = "unreadable"
 
 
 class CheckpointError(OSError):
@@ -50,31 +46,62 @@ def open_manager(workdir: Path, *, keep: int | None) -> ocp.CheckpointManager:
     The newest `keep` stay (all if None), and the one with the lowest `LOSS`. What a killed
     process had half written goes.
     """
-    best = BestN(
-        get_metric_fn=_loss, reverse=True, n=1, keep_checkpoints_without_metrics=False
-    )
     return _open(
         workdir,
-        preservation_policy=AnyPreservationPolicy([LatestN(keep), best]),
+        preservation_policy=_NewestAndBest(_folder(workdir), keep),
+        create=True,
         cleanup_tmp_directories=True,
     )
 
 
 def open_reader(workdir: Path) -> ocp.CheckpointManager:
-    """The checkpoints of a run that may be in progress: nothing is changed."""
-    return _open(workdir, read_only=True)
+    """The checkpoints of a run that may be in progress, to read: nothing is changed."""
+    return _open(workdir, create=False)
+
+
+def _folder(workdir: Path) -> Path:
+    return (workdir / "checkpoints").absolute()
 
 
 def _open(workdir: Path, **options: Any) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(
-        (workdir / "checkpoints").absolute(),
-        options=ocp.CheckpointManagerOptions(best_fn=_loss, best_mode="min", **options),
+        _folder(workdir),
+        options=ocp.CheckpointManagerOptions(
+            best_fn=lambda scores: scores[LOSS],  # without it, orbax writes no scores
+            lightweight_initialize=True,  # else a damaged file of scores is an error
+            **options,
+        ),
         item_names=_ITEMS,
     )
 
 
-def _loss(metrics: Mapping[str, float]) -> float:
-    return metrics.get(LOSS, math.inf)
+class _NewestAndBest:
+    """Which checkpoints stay: the newest, and the one of the best completions."""
+
+    def __init__(self, folder: Path, keep: int | None) -> None:
+        self._folder = folder
+        self._newest = LatestN(keep)
+
+    def should_preserve(
+        self, checkpoints: Sequence[Any], *, context: Any
+    ) -> Sequence[bool]:
+        """For orbax, whose own policy forgets the scores of earlier processes."""
+        newest = self._newest.should_preserve(checkpoints, context=context)
+        losses = [self._loss(info.step, info.metrics) for info in checkpoints]
+        best = min(losses, default=math.inf)
+        return [
+            is_new or loss == best < math.inf
+            for is_new, loss in zip(newest, losses, strict=True)
+        ]
+
+    def _loss(self, step: int, scores: Mapping[str, float] | None) -> float:
+        if scores is None:
+            try:
+                path = self._folder / str(step) / "metrics" / "metrics"
+                scores = json.loads(path.read_text())
+            except (OSError, ValueError):
+                return math.inf
+        return scores.get(LOSS, math.inf)
 
 
 def save(
@@ -172,7 +199,7 @@ def restore_newest(
 
 def _skip(step: int, error: Exception) -> str:
     lines = str(error).splitlines() or [""]
-    reason = f"{type(error).__name__}: {lines[0]}"
+    reason = f"{type(error).__name__}: {lines[0][:200]}"
     logging.warning("the checkpoint of step %d cannot be read (%s)", step, reason)
     return reason
 
@@ -194,20 +221,19 @@ def _read(manager: ocp.CheckpointManager, step: int, **items: Any) -> Any:
     return manager.restore(step, args=ocp.args.Composite(**items))
 
 
-def set_aside_newer(manager: ocp.CheckpointManager, step: int) -> None:
+def set_aside_newer(workdir: Path, step: int) -> None:
     """Moves checkpoints of later steps, which cannot be read, out of the run's way.
 
-    To `unreadable/` beside `checkpoints/`: their steps will be done and saved again.
+    To `workdir/unreadable`: their steps will be done and saved again.
     """
-    newer = [s for s in manager.all_steps() if s > step]
-    if not newer:
-        return
-    aside = Path(manager.directory).parent / _ASIDE
-    if parallel.is_first_host():
+    found = (path for path in _folder(workdir).iterdir() if path.name.isdigit())
+    newer = [path for path in found if int(path.name) > step]
+    parallel.wait_for_hosts("found the newer checkpoints")
+    if newer and parallel.is_first_host():
+        aside = workdir / "unreadable"
         aside.mkdir(exist_ok=True)
-        for s in newer:
-            others = len(list(aside.glob(f"{s}.*")))
-            (Path(manager.directory) / str(s)).rename(aside / f"{s}.{others}")
-    parallel.wait_for_hosts("set aside")
-    logging.warning("moved the checkpoints of %s to %s", newer, aside)
-    manager.reload()
+        for path in newer:
+            others = len(list(aside.glob(f"{path.name}.*")))
+            path.rename(aside / f"{path.name}.{others}")
+            logging.warning("moved %s to %s", path, aside)
+    parallel.wait_for_hosts("set aside the newer checkpoints")

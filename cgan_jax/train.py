@@ -136,17 +136,11 @@ def _start(
     state = _initial_state(models, tx, config, init_from)
     state = parallel.replicate(state, num_devices)
     facts = _facts(config, pairs)
-    manager = checkpoints.open_manager(workdir, keep=config.report.checkpoints_kept)
-    snapshot = checkpoints.restore_newest(
-        manager,
-        state,
-        functools.partial(check_unchanged, now=facts, allow_change=allow_config_change),
-    )
+    snapshot = _restore(workdir, state, facts, allow_config_change)
     if snapshot is not None:
         state = snapshot.state
         iterator.set_state(snapshot.iterator_state)
         logging.info("resumed at step %d", int(state.step))
-        checkpoints.set_aside_newer(manager, int(state.step))
     if parallel.is_first_host():
         write_config(workdir, config.to_dict())
         with naming(workdir / "data.json"):
@@ -159,10 +153,24 @@ def _start(
         state,
         iterator,
         _step_fn(recipe, models, tx, num_devices),
-        manager,
+        checkpoints.open_manager(workdir, keep=config.report.checkpoints_kept),
         config.train.num_epochs * len(pairs) // config.train.batch_size,
         _held_out(config, pairs),
     )
+
+
+def _restore(
+    workdir: Path, like: GanState, facts: dict[str, Any], allow_config_change: bool
+) -> checkpoints.Snapshot | None:
+    check = functools.partial(
+        check_unchanged, now=facts, allow_change=allow_config_change
+    )
+    manager = checkpoints.open_reader(workdir)
+    snapshot = checkpoints.restore_newest(manager, like, check)
+    manager.close()
+    if snapshot is not None:
+        checkpoints.set_aside_newer(workdir, int(snapshot.state.step))
+    return snapshot
 
 
 def _facts(config: ml_collections.ConfigDict, pairs: Pairs) -> dict[str, Any]:

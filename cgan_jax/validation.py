@@ -32,7 +32,9 @@ class Completions(NamedTuple):
     scores: dict[str, float]
 
 
-def choose(pairs: Pairs, count: int) -> Float[np.ndarray, "n h w 3"]:
+def choose(
+    pairs: Pairs | list[dict[str, np.ndarray]], count: int
+) -> Float[np.ndarray, "n h w 3"]:
     """At most `count` joint images in [-1, 1], spread evenly over the pairs.
 
     Of several styles, the first.

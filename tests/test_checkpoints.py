@@ -1,5 +1,10 @@
 """Snapshots of a run: what comes back, what stays, and where it lies."""
 
+import contextlib
+import resource
+import shutil
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,9 +52,13 @@ def save_steps(workdir, steps, keep):
     manager.close()
 
 
+def steps_saved(workdir):
+    return sorted(path.name for path in (workdir / "checkpoints").iterdir())
+
+
 def restore(workdir, like):
     """Restores as another process would."""
-    manager = checkpoints.open_manager(workdir, keep=None)
+    manager = checkpoints.open_reader(workdir)
     snapshot = checkpoints.restore_newest(manager, like)
     manager.close()
     return snapshot
@@ -80,7 +89,7 @@ def test_the_newest_snapshot_is_restored(tmp_path):
 )
 def test_only_the_newest_are_kept(tmp_path, keep, left):
     save_steps(tmp_path, [1, 2, 3, 4], keep=keep)
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == left
+    assert steps_saved(tmp_path) == left
 
 
 def test_a_run_that_has_none_yet_gives_none(tmp_path):
@@ -106,3 +115,119 @@ def test_a_restored_state_lies_on_the_devices_of_the_one_it_replaces(tmp_path):
     for got, wanted in zip(*map(jax.tree.leaves, (restored, like)), strict=True):
         assert got.sharding == wanted.sharding
         assert len(got.sharding.device_set) == 2
+
+
+def test_the_checkpoint_of_the_best_completions_stays(tmp_path):
+    kl = {1: 3.0, 2: 1.5, 3: 2.0, 4: None, 5: 2.5}
+    for steps in ([1, 2, 3], [4, 5]):  # the second time as a resumed run
+        manager = checkpoints.open_manager(tmp_path, keep=1)
+        for step in steps:
+            scores = {} if kl[step] is None else {checkpoints.LOSS: kl[step]}
+            checkpoints.save(manager, Snapshot(make_state(step), {}, {}), scores)
+        checkpoints.finish(manager)
+    assert steps_saved(tmp_path) == ["2", "5"]
+    assert restore(tmp_path, make_state(0)).state.step == 5
+
+
+@contextlib.contextmanager
+def no_file_larger_than(size):
+    """As on a full disk: no file can grow beyond so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("size", [0, 150])
+def test_a_full_disk_is_an_error_that_leaves_the_last_checkpoint(tmp_path, size):
+    save_steps(tmp_path, [3], keep=1)
+    manager = checkpoints.open_manager(tmp_path, keep=1)
+    message = r"could not be written to .*checkpoints.*newest whole one is of step 3.*disk full"
+    with (
+        no_file_larger_than(size),
+        pytest.raises(checkpoints.CheckpointError, match=f"(?s){message}"),
+    ):
+        checkpoints.save(manager, Snapshot(make_state(6), {}, CONFIG))
+        checkpoints.finish(manager)
+    assert_trees_all_equal(
+        restore(tmp_path, make_state(0)).state, make_state(3, seed=3)
+    )
+    save_steps(tmp_path, [6], keep=1)  # there is room again
+    assert steps_saved(tmp_path) == ["6"]
+
+
+# A restore that fails leaves futures of orbax behind.
+READING_DAMAGE = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def files_of(workdir, step):
+    folder = workdir / "checkpoints" / str(step)
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture(scope="module")
+def two_saved(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run")
+    save_steps(workdir, [1, 2], keep=None)
+    return workdir
+
+
+@READING_DAMAGE
+@pytest.mark.parametrize(
+    "damage", [truncate, pytest.param(Path.unlink, marks=pytest.mark.slow)]
+)
+def test_whatever_is_damaged_the_newest_readable_snapshot_is_restored(
+    two_saved, tmp_path, caplog, damage
+):
+    """Each file in turn; some are not needed, and then nothing is lost."""
+    fell_back = []
+    for i, original in enumerate(files_of(two_saved, 2)):
+        workdir = shutil.copytree(two_saved, tmp_path / str(i))
+        damage(workdir / original.relative_to(two_saved))
+        caplog.clear()
+        restored = restore(workdir, make_state(0))
+        step = int(restored.state.step)
+        assert_trees_all_equal(restored.state, make_state(step, seed=step))
+        assert restored.iterator_state == {"at": step}
+        said = "the checkpoint of step 2 cannot be read" in caplog.text
+        assert said == (step == 1)
+        fell_back.append(step == 1)
+        checkpoints.set_aside_newer(workdir, step)
+        manager = checkpoints.open_manager(workdir, keep=None)
+        checkpoints.save(manager, Snapshot(make_state(3), {}, {}))
+        checkpoints.finish(manager)
+        aside = [path.name for path in workdir.glob("unreadable/*")]
+        assert aside == (["2.0"] if said else [])
+        assert steps_saved(workdir) == (["1", "3"] if said else ["1", "2", "3"])
+    assert sum(fell_back) >= 3
+
+
+@READING_DAMAGE
+def test_if_none_can_be_read_nothing_is_changed(two_saved, tmp_path):
+    workdir = shutil.copytree(two_saved, tmp_path / "run")
+    for step in (1, 2):
+        for path in files_of(workdir, step):
+            truncate(path)
+    message = r"none of the checkpoints \[2, 1\] in .* can be read .*Error: .*--workdir"
+    with pytest.raises(checkpoints.CheckpointError, match=message):
+        restore(workdir, make_state(0))
+    assert steps_saved(workdir) == ["1", "2"]
+
+
+def test_a_config_that_does_not_suit_is_no_damage(two_saved):
+    def check(config):
+        assert config == CONFIG
+        raise ValueError("other config")
+
+    manager = checkpoints.open_reader(two_saved)
+    with pytest.raises(ValueError, match="other config"):
+        checkpoints.restore_newest(manager, make_state(0), check)
+    manager.close()

@@ -13,11 +13,13 @@ from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image, ImageDraw
 from tiny_models import ARGUMENTS, save_random_model
 
-from cgan_jax import model_files
+from cgan_jax import model_files, validation
 from cgan_jax.configs import tiny
 from cgan_jax.dataset import prepare_pairs
+from cgan_jax.finite import NonFiniteError
 from cgan_jax.launch import complete as command
 from cgan_jax.train import train
+from cgan_jax.workdir import ConfigChangedError
 
 NUM_PICTURES = 12
 STEPS_PER_EPOCH = 3
@@ -71,7 +73,7 @@ def make_config(folder, tmp_path_factory):
     """The tiny experiment, tinier still, on the discs."""
     cache_dir = tmp_path_factory.mktemp("pairs")
 
-    def make(epochs, source=folder, cache_dir=cache_dir):
+    def make(epochs, source=folder, cache_dir=cache_dir, **report):
         config = tiny.get_config()
         config.model.update(ARGUMENTS)
         config.data.source, config.data.cache_dir = str(source), str(cache_dir)
@@ -80,6 +82,7 @@ def make_config(folder, tmp_path_factory):
         config.report.checkpoint_every_steps = 2
         config.report.sample_every_steps = 3
         config.report.num_samples = 5
+        config.report.update(report)
         return config
 
     return make
@@ -320,6 +323,112 @@ def test_a_resumed_run_keeps_its_own_weights(half, make_config, tmp_path):
     save_random_model(tmp_path / "model")
     state = train(make_config(1), workdir, init_from=str(tmp_path / "model"))
     chex.assert_trees_all_equal(jax.device_get(state), half[1])
+
+
+def test_a_changed_config_is_refused_unless_allowed(half, make_config, tmp_path):
+    workdir = shutil.copytree(half[0], tmp_path / "run")
+    before = snapshot_of_files(workdir)
+    config = make_config(2)
+    config.train.learning_rate, config.seed = 1e-3, 1
+    message = "seed was 0, is 1; train.learning_rate was 0.0002, is 0.001"
+    with pytest.raises(ConfigChangedError, match=message):
+        train(config, workdir)
+    assert snapshot_of_files(workdir) == before
+    assert train(config, workdir, allow_config_change=True).step == 6
+    written = json.loads((workdir / "config.json").read_text())
+    assert written["train"]["learning_rate"] == 1e-3
+    train(config, workdir)  # its newest checkpoint knows the change
+    with pytest.raises(ConfigChangedError, match="seed was 1, is 0"):
+        train(make_config(2), workdir)
+
+
+def test_changed_pictures_are_refused(half, folder, make_config, tmp_path):
+    workdir = shutil.copytree(half[0], tmp_path / "run")
+    config = make_config(2)
+    other = shutil.copytree(folder, tmp_path / "photos") / "train" / "disc_0.png"
+    Image.new("RGB", (40, 32), "red").save(other)
+    prepare_pairs(str(tmp_path / "photos"), tmp_path / "prepared", size=16)
+    config.data.source = str(tmp_path / "prepared")
+    with pytest.raises(ConfigChangedError, match="data.source was .*; pictures was"):
+        train(config, workdir)
+
+
+def test_reports_may_change_when_a_run_goes_on(whole, half, make_config, tmp_path):
+    workdir = shutil.copytree(half[0], tmp_path / "run")
+    every = {"checkpoint_every_steps": 5, "sample_every_steps": 9, "num_samples": 4}
+    state = train(make_config(2, log_every_steps=2, **every), workdir)
+    chex.assert_trees_all_equal(jax.device_get(state), whole[1])
+    assert [line["step"] for line in read_metrics(workdir)] == [1, 2, 3, 4, 6]
+    assert steps_saved(workdir) == [3, 5, 6]
+
+
+def test_checkpoints_by_the_clock_are_written_with_the_log(
+    half, make_config, tmp_path, monkeypatch
+):
+    times = iter(range(0, 10000, 25))  # half a minute at each look, and more
+    monkeypatch.setattr("cgan_jax.train.time.monotonic", lambda: next(times))
+    config = make_config(3, checkpoint_every_steps=100, checkpoint_every_minutes=0.8)
+    state = train(config, tmp_path / "run")
+    assert state.step == 9
+    # Looked at after 25 s and 50 s of each interval, which begins with a save.
+    assert steps_saved(tmp_path / "run") == [4, 6, 9]
+
+
+def test_a_run_stops_at_the_first_step_that_is_not_finite(make_config, tmp_path):
+    config = make_config(4, log_every_steps=4, checkpoint_every_steps=2)
+    train(make_config(1), tmp_path)
+    config.train.learning_rate = 1e38
+    with pytest.raises(NonFiniteError) as caught:
+        train(config, tmp_path, allow_config_change=True)
+    message = str(caught.value)
+    assert "step 4 is not finite: " in message
+    assert "the first bad tensor is params.disc." in message
+    assert "checkpoint, of step 3, is finite and kept" in message
+    assert steps_saved(tmp_path) == [2, 3]
+    resumed = train(make_config(1), tmp_path)
+    chex.assert_tree_all_finite(jax.device_get(resumed))
+
+
+@pytest.fixture(scope="module")
+def with_held_out(folder, tmp_path_factory):
+    """The discs, and two more that are held out."""
+    photos = shutil.copytree(folder, tmp_path_factory.mktemp("more") / "photos")
+    (photos / "validation").mkdir()
+    for i in range(2):
+        shutil.copy(
+            photos / "train" / f"disc_{i}.png", photos / "validation" / f"held_{i}.png"
+        )
+    return photos
+
+
+def test_held_out_sketches_are_completed_and_the_best_checkpoint_stays(
+    make_config, with_held_out, tmp_path, monkeypatch
+):
+    real, losses = validation.complete, iter([2.0, 1.0, 3.0, 4.0, 5.0])
+
+    def complete(*args, **kwargs):
+        found = real(*args, **kwargs)
+        assert np.isfinite(list(found.scores.values())).all()
+        return found._replace(scores=found.scores | {"validation_kl": next(losses)})
+
+    monkeypatch.setattr(validation, "complete", complete)
+    config = make_config(
+        3,
+        source=with_held_out,
+        validate_every_steps=2,
+        checkpoint_every_steps=3,
+        checkpoints_kept=1,
+        log_every_steps=3,
+    )
+    train(config, tmp_path)
+    lines = {line["step"]: line for line in read_metrics(tmp_path)}
+    assert list(lines) == [2, 3, 4, 6, 8, 9]
+    kl = {step: line.get("validation_kl") for step, line in lines.items()}
+    assert kl == {2: 2.0, 3: None, 4: 1.0, 6: 3.0, 8: 4.0, 9: 5.0}
+    assert all(-1 <= lines[step]["validation_ssim"] <= 1 for step in (2, 4, 6, 8))
+    assert steps_saved(tmp_path) == [4, 9]
+    names = sorted(path.name for path in (tmp_path / "validation").iterdir())
+    assert names == [f"step_00000{step}.png" for step in (2, 4, 6, 8, 9)]
 
 
 def test_the_command_completes_a_sketch_with_the_newest_weights(
