@@ -1,8 +1,11 @@
 """Snapshots of a run: what comes back, what stays, and where it lies."""
 
-import contextlib
+import os
+import re
 import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -129,28 +132,35 @@ def test_the_checkpoint_of_the_best_completions_stays(tmp_path):
     assert restore(tmp_path, make_state(0)).state.step == 5
 
 
-@contextlib.contextmanager
-def no_file_larger_than(size):
-    """As on a full disk: no file can grow beyond so many bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+def save_on_full_disk(workdir, size):
+    """Saves step 6 where no file can grow beyond so many bytes; prints what went wrong."""
+    manager = checkpoints.open_manager(Path(workdir), keep=1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        checkpoints.save(manager, Snapshot(make_state(6), {}, CONFIG))
+        checkpoints.finish(manager)
+    except checkpoints.CheckpointError as error:
+        print(error, flush=True)
+    os._exit(0)
 
 
 @pytest.mark.parametrize("size", [0, 150])
 def test_a_full_disk_is_an_error_that_leaves_the_last_checkpoint(tmp_path, size):
     save_steps(tmp_path, [3], keep=1)
-    manager = checkpoints.open_manager(tmp_path, keep=1)
+    here = Path(__file__).parent
+    code = (
+        f"import test_checkpoints; "
+        f"test_checkpoints.save_on_full_disk({str(tmp_path)!r}, {size})"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(here.parent), str(here)])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     message = r"could not be written to .*checkpoints.*newest whole one is of step 3.*disk full"
-    with (
-        no_file_larger_than(size),
-        pytest.raises(checkpoints.CheckpointError, match=f"(?s){message}"),
-    ):
-        checkpoints.save(manager, Snapshot(make_state(6), {}, CONFIG))
-        checkpoints.finish(manager)
+    assert re.search(message, result.stdout, re.DOTALL), result.stdout
     assert_trees_all_equal(
         restore(tmp_path, make_state(0)).state, make_state(3, seed=3)
     )

@@ -19,6 +19,7 @@ from cgan_jax import checkpoints
 from cgan_jax.models import make_models
 from cgan_jax.train_state import create_state, make_tx
 
+TIMES = ("images_per_second", "input_wait_seconds")
 NUM_STEPS = 60
 
 
@@ -101,9 +102,7 @@ def lines(workdir):
 def metrics(workdir):
     """Its lines without what depends on the clock."""
     read = [json.loads(line) for line in lines(workdir)]
-    return [
-        {n: x for n, x in line.items() if n != "images_per_second"} for line in read
-    ]
+    return [{n: x for n, x in line.items() if n not in TIMES} for line in read]
 
 
 def snapshot(workdir):

@@ -186,7 +186,7 @@ def test_spectral_norm_is_folded_into_what_is_published(tmp_path):
     workdir.mkdir()
     (workdir / "config.json").write_text(json.dumps(CONFIG | {"model": arguments}))
     manager = checkpoints.open_manager(workdir, keep=1)
-    checkpoints.save(manager, Snapshot(state, {}))
+    checkpoints.save(manager, Snapshot(state, {}, {}))
     manager.close()
     model = publish.publish(workdir, tmp_path / "out")
     assert model.config["model"] == ARGUMENTS | {"disc_norm": "none"}
