@@ -44,26 +44,8 @@ Job = tuple[_turns.Reply, Callable[[], _turns.Reply]]
 
 def prepare_train_step(settings: Settings) -> Job:
     """The step as `cgan_jax.train` makes it, on one device; a first step is done."""
-    height, batch = settings["model"]["height"], settings["batch"]
-    models = make_models(**settings["model"], axis_name=parallel.AXIS_NAME)
-    tx = make_tx(settings["learning_rate"], settings["beta1"])
-    key = jax.random.key(settings["seed"])
-    state = create_state(models, tx, key)
-    noise = np.random.default_rng(settings["seed"])
-    real = noise.uniform(-1, 1, (batch, height, 2 * height, 3)).astype(np.float32)
-    z = sample_z(jax.random.fold_in(key, state.step), batch, models.gen.z_dim)
-    _hand_over(settings, _variables(state), real=real, z=z)
-
-    step = parallel.parallel_step(
-        functools.partial(
-            train_step,
-            models=models,
-            tx=tx,
-            recipe=Recipe.of(settings["recipe"]),
-            axis_name=parallel.AXIS_NAME,
-        ),
-        1,
-    )
+    step_fn, state, real, key = _begin(settings, parallel.AXIS_NAME)
+    step = parallel.parallel_step(step_fn, 1)
     state, batch_on_device = parallel.replicate((state, real), 1)
     state, metrics = step(state, batch_on_device, key)
     ready = {name: float(metrics[name]) for name in ("disc_loss", "gen_loss")}
@@ -79,21 +61,34 @@ def prepare_train_step(settings: Settings) -> Job:
     return ready, turn
 
 
-def prepare_profile(settings: Settings) -> Job:
-    """The same step, traced; without `pmap`, whose compiled text is not at hand."""
-    models = make_models(**settings["model"])
+def _begin(
+    settings: Settings, axis_name: str | None
+) -> tuple[Callable[..., Any], GanState, np.ndarray, jax.Array]:
+    """A training step and its arguments; the peer is handed the same."""
+    height, batch = settings["model"]["height"], settings["batch"]
+    models = make_models(**settings["model"], axis_name=axis_name)
     tx = make_tx(settings["learning_rate"], settings["beta1"])
     key = jax.random.key(settings["seed"])
     state = create_state(models, tx, key)
-    height, batch = settings["model"]["height"], settings["batch"]
-    real = np.zeros((batch, height, 2 * height, 3), np.float32)
-    z = sample_z(key, batch, models.gen.z_dim)
+    noise = np.random.default_rng(settings["seed"])
+    real = noise.uniform(-1, 1, (batch, height, 2 * height, 3)).astype(np.float32)
+    z = sample_z(jax.random.fold_in(key, state.step), batch, models.gen.z_dim)
     _hand_over(settings, _variables(state), real=real, z=z)
-    step = functools.partial(
-        train_step, models=models, tx=tx, ema_decay=settings["ema_decay"]
+    step_fn = functools.partial(
+        train_step,
+        models=models,
+        tx=tx,
+        recipe=Recipe.of(settings["recipe"]),
+        axis_name=axis_name,
     )
+    return step_fn, state, real, key
+
+
+def prepare_profile(settings: Settings) -> Job:
+    """The same step, traced; without `pmap`, whose compiled text is not at hand."""
+    step_fn, state, real, key = _begin(settings, None)
     compiled = (
-        jax.jit(step, donate_argnums=0)
+        jax.jit(step_fn, donate_argnums=0)
         .lower(state, real, key)
         .compile(parallel.COMPILER_OPTIONS["cpu"])
     )

@@ -23,9 +23,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import _records
+import _settings
 import _turns
 from _records import Record
 from absl import app, flags
@@ -89,19 +89,10 @@ def prepare(folder: Path) -> Record:
 
 def take_turns(data: Path, size: int) -> tuple[list[_turns.Reply], list[_turns.Reply]]:
     """Replies of the reading side and of the training side."""
-    settings: dict[str, Any] = {
-        "model": _defaults.model.to_dict()
-        | {"base_filters": FLAGS.filters, "height": size},
-        "batch": FLAGS.batch,
-        "steps": 1,
-        "seed": _defaults.seed,
-        "learning_rate": _defaults.train.learning_rate,
-        "beta1": _defaults.train.beta1,
-        "recipe": _defaults.train.to_dict(),
-        "data": str(data),
-        "styles": FLAGS.style,
-        "batches": FLAGS.batches,
-    }
+    settings = _settings.train_step(FLAGS.filters, FLAGS.batch)
+    settings["model"]["height"] = size
+    settings |= {"steps": 1, "batches": FLAGS.batches}
+    settings |= {"data": str(data), "styles": FLAGS.style}
     script = str(Path(__file__).with_name("_worker_ours.py"))
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())

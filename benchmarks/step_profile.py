@@ -20,11 +20,10 @@ import _flags
 import _kinds
 import _machine
 import _records
+import _settings
 import _turns
 from _records import Record
 from absl import app, flags
-
-from cgan_jax.configs import default
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(_flags)
@@ -34,15 +33,7 @@ flags.DEFINE_integer("turns", 3, "Traced steps of each side, after one discarded
 
 def measure(filters: int) -> list[Record]:
     """One row for each kind of work."""
-    config = default.get_config()
-    settings = {
-        "model": config.model.to_dict() | {"base_filters": filters},
-        "batch": FLAGS.batch,
-        "seed": config.seed,
-        "learning_rate": config.train.learning_rate,
-        "beta1": config.train.beta1,
-        "ema_decay": config.train.ema_decay,
-    }
+    settings = _settings.train_step(filters, FLAGS.batch)
     ours, torch, _ = _turns.measure(
         "profile", settings, FLAGS.turns, lambda *_: {}, peer=FLAGS.peer
     )

@@ -20,11 +20,10 @@ from __future__ import annotations
 import _flags
 import _machine
 import _records
+import _settings
 import _turns
 from _records import Record
 from absl import app, flags
-
-from cgan_jax.configs import default
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(_flags)
@@ -51,16 +50,7 @@ _COLUMNS = (
 
 def measure(filters: int) -> Record:
     """Times of one size of network."""
-    config = default.get_config()
-    settings = {
-        "model": config.model.to_dict() | {"base_filters": filters},
-        "batch": FLAGS.batch,
-        "steps": FLAGS.steps,
-        "seed": config.seed,
-        "learning_rate": config.train.learning_rate,
-        "beta1": config.train.beta1,
-        "recipe": config.train.to_dict(),
-    }
+    settings = _settings.train_step(filters, FLAGS.batch) | {"steps": FLAGS.steps}
     ours, torch, checked = _turns.measure(
         "train_step", settings, FLAGS.turns, _check, peer=FLAGS.peer
     )

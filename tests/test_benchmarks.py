@@ -17,6 +17,7 @@ import _growth
 import _kinds
 import _machine
 import _records
+import _settings
 import _turns
 
 SCRIPTS = ("train_step", "step_profile", "projection", "cold_start", "input_pipeline")
@@ -223,6 +224,19 @@ def test_blocks_are_as_large_as_those_of_the_command():
     ours = python("-c", code.format("cgan_jax.launch.complete", "block_size"))
     assert ours.stdout == python("-c", code.format("projection", "block_size")).stdout
     assert int(ours.stdout) >= 1
+
+
+def test_a_training_step_is_taken_apart_by_kinds(tmp_path):
+    settings = _settings.train_step(filters=8, batch=4)
+    settings["model"] |= {"height": 16, "z_dim": 8}
+    argument = json.dumps(settings | {"folder": str(tmp_path)})
+    script = str(FOLDER / "_worker_ours.py")
+    command = [sys.executable, script, "profile", argument]
+    with _turns.Worker("ours", command) as worker:
+        reply = worker.turn()
+    assert set(reply["kinds"]) == set(_kinds.KINDS)
+    for kind in (_kinds.PRODUCTS, _kinds.TRANSFORMS, _kinds.BATCH_NORM, _kinds.ADAM):
+        assert 0 < reply["kinds"][kind] < 10
 
 
 def test_the_input_pipeline_is_measured_beside_a_step():
