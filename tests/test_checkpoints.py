@@ -1,5 +1,6 @@
 """Snapshots of a run: what comes back, what stays, and where it lies."""
 
+import gc
 import os
 import re
 import resource
@@ -22,6 +23,20 @@ from cgan_jax.train_state import GanState, make_tx
 
 CONFIG = {"seed": 1}
 ITERATOR_STATE = {"next_index": 3, "nested": {"epoch": [1, 2], "name": "x"}}
+
+
+@pytest.fixture
+def failures_of_orbax():
+    """Lets the futures go that orbax leaves behind where it fails: they complain then."""
+    yield
+    gc.collect()
+
+
+def with_failures_of_orbax(test):
+    """Marks a test in which orbax fails; what it leaves would fail a later one."""
+    ignored = "ignore::pytest.PytestUnraisableExceptionWarning"
+    test = pytest.mark.filterwarnings(ignored)(test)
+    return pytest.mark.usefixtures("failures_of_orbax")(test)
 
 
 def make_state(step, seed=0):
@@ -168,12 +183,6 @@ def test_a_full_disk_is_an_error_that_leaves_the_last_checkpoint(tmp_path, size)
     assert steps_saved(tmp_path) == ["6"]
 
 
-# A restore that fails leaves futures of orbax behind.
-READING_DAMAGE = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)
-
-
 def truncate(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -190,7 +199,7 @@ def two_saved(tmp_path_factory):
     return workdir
 
 
-@READING_DAMAGE
+@with_failures_of_orbax
 @pytest.mark.parametrize(
     "damage", [truncate, pytest.param(Path.unlink, marks=pytest.mark.slow)]
 )
@@ -220,7 +229,7 @@ def test_whatever_is_damaged_the_newest_readable_snapshot_is_restored(
     assert sum(fell_back) >= 3
 
 
-@READING_DAMAGE
+@with_failures_of_orbax
 def test_if_none_can_be_read_nothing_is_changed(two_saved, tmp_path):
     workdir = shutil.copytree(two_saved, tmp_path / "run")
     for step in (1, 2):
