@@ -20,6 +20,7 @@ from PIL import Image
 
 from cgan_jax import complete, images, sample, sheets
 from cgan_jax.dataset import Pairs, open_pairs
+from cgan_jax.faces import DETECTOR_SIDE
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", "faces", "Bundled model, published folder or workdir.")
@@ -28,13 +29,11 @@ flags.DEFINE_string("output", "out/model_card", "Folder of the sheet.")
 flags.DEFINE_integer("num_samples", 200, "Samples, and test photographs.", 1)
 flags.DEFINE_integer("num_nearest", 8, "Samples whose neighbours are drawn.", 1)
 
-_DETECTOR_SIDE = 256  # the detector wants faces of 80 pixels and more
-
 
 def face_share(photos: np.ndarray) -> float:
     """The part of uint8 photographs `(n, h, w, 3)` in which a face is found."""
     detect = dlib.get_frontal_face_detector()
-    size = (_DETECTOR_SIDE, _DETECTOR_SIDE)
+    size = (DETECTOR_SIDE, DETECTOR_SIDE)
     enlarged = [
         Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC)
         for photo in photos
@@ -85,7 +84,7 @@ def main(_: list[str]) -> None:
     indices, distances = nearest(samples, train, 3)
     held_out = test[np.sort(chosen)[: FLAGS.num_nearest]]
     rows = [
-        [np.repeat(np.repeat(p, 2, 0), 2, 1) for p in (photo, *train[near])]
+        [sheets.enlarge(picture) for picture in (photo, *train[near])]
         for photo, near in zip(samples, indices, strict=True)
     ]
     output = Path(FLAGS.output)

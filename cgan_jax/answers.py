@@ -13,13 +13,13 @@ import jax
 import numpy as np
 from absl import logging
 from jaxtyping import Int, UInt8
-from tqdm import tqdm
 
 import cgan_jax
 from cgan_jax import array_cache, complete, images
 from cgan_jax.baselines import retrieval
 from cgan_jax.dataset import Pairs
 from cgan_jax.model_files import Model
+from cgan_jax.progress import tracked
 from cgan_jax.projection import Search
 
 MODEL, TRUE = "model", "true"
@@ -32,7 +32,6 @@ METHODS = {
     TRUE: "true photograph",
 }
 _NEED_TRAINING = frozenset(["nearest_kl", "nearest_l2", "mean", "random"])
-_SECONDS_BETWEEN_LINES = 30
 
 
 class Task(NamedTuple):
@@ -131,21 +130,13 @@ def digest(model: Model) -> str:
 
 def _save_each(found: Iterable[Any], paths: list[Path]) -> None:
     began = time.monotonic()
-    progress = tqdm(found, "sketches", len(paths), disable=None, unit="")
-    for done, (path, candidates) in enumerate(zip(paths, progress, strict=True), 1):
+    progress = tracked(found, "sketches", len(paths))
+    for path, candidates in zip(paths, progress, strict=True):
         now = time.monotonic()
         joint = images.to_uint8(np.asarray(candidates.joint))
         seconds = np.array(now - began)
         array_cache.save(path, {"joint": joint, "seconds": seconds})
         began = now
-        if progress.disable:
-            _log_progress(done, len(paths))
-
-
-def _log_progress(done: int, total: int) -> None:
-    logging.log_every_n_seconds(
-        logging.INFO, "%d of %d sketches completed", _SECONDS_BETWEEN_LINES, done, total
-    )
 
 
 def _read_completions(paths: list[Path]) -> Answers:

@@ -18,6 +18,7 @@ from absl import logging
 from jaxtyping import Array, Float, UInt8
 
 from cgan_jax import images, model_files, runtime, sheets
+from cgan_jax.decoding import is_picture
 from cgan_jax.drawings import DrawingError
 from cgan_jax.inputs import Known
 from cgan_jax.model_files import Model
@@ -30,11 +31,6 @@ from cgan_jax.projection import (
     draw_starts,
     project,
 )
-
-_SUFFIXES = frozenset(
-    [".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"]
-)
-
 
 # Answers of `top_k` differ by this much: root mean square over the pixels that were not
 # known, in [-1, 1].
@@ -80,16 +76,11 @@ def find_inputs(patterns: Sequence[str]) -> list[Path]:
         paths = [Path(pattern)] if Path(pattern).exists() else _glob(pattern)
         if len(paths) == 1 and paths[0].is_dir():
             files = sorted(paths[0].iterdir())
-            paths = [p for p in files if _is_picture(p)]
+            paths = [p for p in files if is_picture(p)]
         if not paths:
             raise FileNotFoundError(f"--input={pattern} fits no picture")
         found.update(dict.fromkeys(paths))
     return list(found)
-
-
-def _is_picture(path: Path) -> bool:
-    # Hidden files: macOS leaves `._face.png`, which is none, beside `face.png`.
-    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
 
 
 def _glob(pattern: str) -> list[Path]:

@@ -19,14 +19,12 @@ from cgan_jax.projection import (
     Search,
     SearchState,
     Starts,
-    advance,
+    advance_stages,
     begin,
     begin_from,
     draw_starts,
     finish,
-    keep_best,
 )
-from cgan_jax.search import segments
 
 
 class Completion(NamedTuple):
@@ -157,17 +155,16 @@ class Completer:
 
         Each number of steps is compiled once: ask for the same again and again.
         """
-        state = progress.state
-        for count, steps in segments(progress.search, int(state.step), num_steps):
-            state = advance(
-                self.model.variables,
-                progress.target,
-                progress.mask,
-                keep_best(state, count),
-                models=self.model.models,
-                search=progress.search,
-                num_steps=steps,
-            )
+        state = advance_stages(
+            self.model.variables,
+            progress.target,
+            progress.mask,
+            progress.state,
+            models=self.model.models,
+            search=progress.search,
+            first=int(progress.state.step),
+            num_steps=num_steps,
+        )
         return dataclasses.replace(progress, state=state)
 
     def answers(self, progress: Progress) -> Completion:

@@ -24,9 +24,9 @@ import numpy as np
 from absl import logging
 from jaxtyping import Float, UInt8
 from PIL import Image
-from tqdm import tqdm
 
 from cgan_jax.images import luma
+from cgan_jax.progress import tracked
 from cgan_jax.simplify import style_fn, style_parameters
 from cgan_jax.sketches import area_resize
 from cgan_jax.sources import SPLITS, BrokenPictureError, Example, Source, open_source
@@ -40,7 +40,6 @@ _CHUNK = 64
 # A photograph is first reduced to this many times the wanted size: finer detail costs
 # time and is lost anyway, since the widths of the blurs grow with the picture.
 _OVERSAMPLING = 4
-_SECONDS_BETWEEN_LINES = 30
 
 _Names = tuple[str, ...]
 
@@ -335,11 +334,9 @@ def _write_pairs(
     total = len(source.pictures)
     broken: dict[str, str] = {}
     pairs = _all_pairs(source, frame, recipe["size"], tuple(recipe["styles"]))
-    progress = tqdm(pairs, "pairs", total, disable=None, unit="")
+    progress = tracked(pairs, "pictures", total)
     with _Records(folder, recipe["size"], tuple(recipe["styles"])) as records:
-        for done, (picture, pngs) in enumerate(
-            zip(source.pictures, progress, strict=True), 1
-        ):
+        for picture, pngs in zip(source.pictures, progress, strict=True):
             if isinstance(pngs, str):
                 logging.warning("left out: %s", pngs)
                 broken[picture.name] = pngs
@@ -347,18 +344,10 @@ def _write_pairs(
             else:
                 named = {"name": picture.name, "identity": picture.identity}
                 records.write(picture.split, named | pngs._asdict())
-            if progress.disable:
-                _log_progress(done, total)
         records.write_metadata()
     if broken:
         logging.warning("%d of %d pictures were left out", len(broken), total)
     return {"counts": records.counts, "broken": broken}
-
-
-def _log_progress(done: int, total: int) -> None:
-    logging.log_every_n_seconds(
-        logging.INFO, "%d of %d pictures", _SECONDS_BETWEEN_LINES, done, total
-    )
 
 
 def _check_broken(source: Source, broken: Mapping[str, str], max_broken: float) -> None:

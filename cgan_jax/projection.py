@@ -45,6 +45,7 @@ __all__ = [
     "SearchState",
     "Starts",
     "advance",
+    "advance_stages",
     "begin",
     "begin_from",
     "compile_project",
@@ -162,15 +163,15 @@ def project(
     """
     known = variables, target, mask
     state = begin(target, mask, starts, search=search, numbers=numbers)
-    for count, steps in segments(search, 0, search.total_steps):
-        state = advance(
-            *known,
-            keep_best(state, count),
-            models=models,
-            search=search,
-            num_steps=steps,
-            numbers=numbers,
-        )
+    state = advance_stages(
+        *known,
+        state,
+        models=models,
+        search=search,
+        first=0,
+        num_steps=search.total_steps,
+        numbers=numbers,
+    )
     return finish(*known, state, models=models, search=search, numbers=numbers)
 
 
@@ -224,6 +225,33 @@ def advance(
     return _advance(
         variables, target, mask, state, numbers, models, plan, sides, num_steps
     )
+
+
+def advance_stages(
+    variables: GanPair,
+    target: Float[Array, "b h w 3"],
+    mask: Float[Array, "h w"],
+    state: SearchState,
+    *,
+    models: GanPair,
+    search: Search,
+    first: int,
+    num_steps: int,
+    numbers: Numbers | None = None,
+) -> SearchState:
+    """`advance` from step `first` on, through the stages that lie in `num_steps` steps."""
+    for count, steps in segments(search, first, num_steps):
+        state = advance(
+            variables,
+            target,
+            mask,
+            keep_best(state, count),
+            models=models,
+            search=search,
+            num_steps=steps,
+            numbers=numbers,
+        )
+    return state
 
 
 def keep_best(state: SearchState, count: int) -> SearchState:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import dm_pix
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from cgan_jax import images, sheets
+from cgan_jax import images, scores, sheets
 from cgan_jax.dataset import Pairs
 from cgan_jax.input_pipeline import joint_from_pair
 from cgan_jax.models import GanPair
@@ -70,18 +69,14 @@ def complete(
         variables, jnp.asarray(joint), mask, starts, models=models, search=search
     )
     best = jax.device_get(found.joint[:, 0])
-    scores = {
-        "validation_kl": float(found.contextual[:, 0].mean()),
-        "validation_ssim": float(_photo_ssim(best, joint).mean()),
-    }
-    return Completions(best, scores)
-
-
-@jax.jit
-def _photo_ssim(a: Any, b: Any) -> jax.Array:
-    """Structural similarity of the photo halves, Wang et al. 2004, on values in [0, 1]."""
-    photos = [(images.split(joint)[1] + 1) / 2 for joint in (a, b)]
-    return dm_pix.ssim(*photos)
+    photos = ((images.split(x)[1] + 1) / 2 for x in (best, joint))
+    return Completions(
+        best,
+        {
+            "validation_kl": float(found.contextual[:, 0].mean()),
+            "validation_ssim": float(scores.ssim(*map(jnp.asarray, photos)).mean()),
+        },
+    )
 
 
 def sheet(
@@ -94,5 +89,5 @@ def sheet(
     ):
         sketch, photo = images.split(true)
         pictures = [photo, sketch, *images.split(answer)]
-        rows.append([p.repeat(2, axis=0).repeat(2, axis=1) for p in pictures])
+        rows.append([sheets.enlarge(picture) for picture in pictures])
     return sheets.captioned_grid(rows, _CAPTIONS)

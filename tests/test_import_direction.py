@@ -19,6 +19,7 @@ ORDER = [
         "winograd",
         "runtime",
         "workdir",
+        "progress",
         "array_cache",
         "faces",
         "intervals",
