@@ -123,10 +123,7 @@ def test_what_the_model_drew_is_found_again_in_both_directions(model, side):
     joint = jax.jit(lambda z: generate(model.models.gen, model.variables.gen, z))(z)
     targets, others = np.array(joint[:10]), joint[10:]
     targets[:, mask == 0] = np.nan
-    # A true latent keeps its own spread, and steps of one length never settle.
-    found_by = {"num_steps": 400, "learning_rate_schedule": "cosine"}
-    found_by |= {"keep_spread": False, "num_candidates": 8}
-    search = Search(**dict(default.get_config().projection) | found_by)
+    search = Search(**default.get_config().projection)
     options = {"models": model.models, "search": search}
     starts = draw_starts(model.variables, jax.random.key(8), **options)
     every = dataclasses.replace(search, num_candidates=64, num_starts=64)
