@@ -25,7 +25,7 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
     """Entry point of `cgan-plot`."""
-    start(main)
+    start(main, compiles=False)
 
 
 if __name__ == "__main__":

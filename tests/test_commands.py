@@ -77,6 +77,7 @@ REQUIRED = {
     "train": ["--config=tiny", "--workdir=x"],
 }
 WITHOUT_JAX = {
+    "plot": ["missing"],
     "prepare": ["--source=missing", "--output=x"],
     "sketch": ["missing.png", "out"],
 }
