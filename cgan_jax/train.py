@@ -154,7 +154,7 @@ def _start(
         iterator,
         _step_fn(recipe, models, tx, num_devices),
         checkpoints.open_manager(workdir, keep=config.report.checkpoints_kept),
-        config.train.num_epochs * len(pairs) // config.train.batch_size,
+        int(config.train.num_epochs * len(pairs) // config.train.batch_size),
         _held_out(config, pairs),
     )
 

@@ -34,7 +34,7 @@ def get_config(style: str = "xdog") -> ml_collections.ConfigDict:
 
     config.train = ml_collections.ConfigDict()
     config.train.batch_size = 64  # slides; pairs a step, over all devices
-    config.train.num_epochs = 200  # slides
+    config.train.num_epochs = 200.0  # slides; parts of one are allowed
     # slides; of G and D: 2e-4 for XDoG, 1e-5 for every other style
     config.train.learning_rate = 2e-4 if style in ("xdog", "xdog_solid") else 1e-5
     config.train.beta1 = 0.5  # authors' code; Adam's decay of the first moment
