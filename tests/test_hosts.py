@@ -158,6 +158,8 @@ def test_a_lost_host_ends_the_others_with_an_error(start, tmp_path, lost):
     processes = start_two(start, tmp_path, train__num_epochs=100000)
     wait_for_lines(tmp_path, 3, processes)
     processes[lost].kill()
-    processes[1 - lost].communicate(timeout=100)
+    output, _ = processes[1 - lost].communicate(timeout=100)
     assert processes[1 - lost].returncode not in (0, 128 + signal.SIGTERM)
+    print(output[-1500:])
+    assert "Error" in output or "error" in output
     processes[lost].communicate()

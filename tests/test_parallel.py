@@ -109,19 +109,49 @@ def test_any_number_of_devices_makes_the_same_first_step(num_devices, alone, sha
 def test_any_number_of_devices_arrives_at_the_same_state(num_devices, alone, shared):
     (state, _), (want, _) = shared(num_devices)[-1], alone[-1]
     assert state.step == NUM_STEPS
+    assert largest_error(state.params, want.params) < 1e-5
     # Rounding differs, each step builds on the one before, and where a value is all
     # but 0 the slope of a leaky ReLU may be taken from the other side.
     assert largest_error(state, want) < 1e-3
 
 
+def differs(step_fn, first_state, batch, alone, num_steps):
+    """Errors of gradients, losses and parameters where two devices share the batch."""
+    step_fn = parallel_step(step_fn, 2)
+    history = follow(step_fn, replicate(first_state, 2), batch, num_steps)
+    (state, metrics), (want, want_metrics) = history[0], alone[0]
+    return (
+        largest_error(state.opt_state, want.opt_state),
+        largest_error(metrics, want_metrics),
+        largest_error(history[-1][0].params, alone[num_steps - 1][0].params),
+    )
+
+
 def test_without_the_mean_over_devices_the_step_would_differ(
     first_state, batch, alone, monkeypatch
 ):
+    """No mean at all, of gradients, losses, or batch norm's statistics."""
+    monkeypatch.setattr(lax, "pmean", lambda tree, axis_name, **_: tree)
+    step_fn = step_function(MODELS, AXIS_NAME)
+    gradients, losses, params = differs(step_fn, first_state, batch, alone, NUM_STEPS)
+    assert gradients > 0.1 and losses > 0.01 and params > 1e-3
+
+
+def test_without_the_mean_of_the_gradients_the_step_would_differ(
+    first_state, batch, alone, monkeypatch
+):
     monkeypatch.setattr(train_step, "_mean_over_devices", lambda tree, axis_name: tree)
-    step_fn = parallel_step(step_function(MODELS, AXIS_NAME), 2)
-    state, metrics = follow(step_fn, replicate(first_state, 2), batch, 1)[0]
-    assert largest_error(state.opt_state, alone[0][0].opt_state) > 0.1
-    assert largest_error(metrics, alone[0][1]) > 0.01
+    step_fn = step_function(MODELS, AXIS_NAME)
+    gradients, losses, _ = differs(step_fn, first_state, batch, alone, 1)
+    assert gradients > 0.1 and losses > 0.01
+
+
+def test_without_the_statistics_of_the_whole_batch_the_step_would_differ(
+    first_state, batch, alone
+):
+    step_fn = step_function(make_models(**ARCHITECTURE), AXIS_NAME)
+    gradients, losses, _ = differs(step_fn, first_state, batch, alone, 1)
+    assert gradients > 0.1 and losses > 0.01
 
 
 @pytest.mark.parametrize("num_devices", [1, 2, 4])
