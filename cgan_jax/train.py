@@ -218,6 +218,7 @@ def _loop(run: _Run, must_stop: Callable[[int], bool], profile_steps: int) -> Ga
                 report.checkpoint_every_steps,
             )
         )
+        validates = validates and run.held_out is not None
         saves = saves or validates or stopping or (logs and clock.is_due())
         if not (logs or samples or saves):
             continue
@@ -401,10 +402,8 @@ class _Reports:
         self._save_sheet("samples", step, sheet)
 
     def validate(self, step: int, state: GanState) -> dict[str, float]:
-        """Completes the held-out sketches, if any; their scores and a sheet."""
+        """Completes the held-out sketches; their scores, and a sheet."""
         run, report = self._run, self._run.config.report
-        if run.held_out is None:
-            return {}
         search = dataclasses.replace(
             Search(**run.config.projection),
             num_starts=report.validation_starts,

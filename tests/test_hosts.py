@@ -15,11 +15,14 @@ import pytest
 from PIL import Image
 from tiny_models import ARGUMENTS
 
-from cgan_jax import checkpoints
+from cgan_jax import checkpoints, train
+from cgan_jax.configs import tiny
 from cgan_jax.models import GanPair, make_models
 from cgan_jax.train_state import create_state
 
 NUM_STEPS = 4
+ENDLESS = {"train.num_epochs": 100000}
+SGD = optax.sgd(0.01, momentum=0.0)
 # The command, with plain descent: Adam turns the rounding of small gradients into steps
 # of full length.
 CODE = """
@@ -33,40 +36,45 @@ command.run()
 """
 
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
 @pytest.fixture(scope="module")
-def start(tmp_path_factory):
+def fields(tmp_path_factory):
+    """What the config has in common, by name."""
     folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
     for split in ("train", "validation"):
         (folder / split).mkdir()
-        rng = np.random.default_rng(len(split))
         for i in range(8):
             noise = rng.integers(0, 256, (16, 16, 3), np.uint8)
             Image.fromarray(noise).save(folder / split / f"{split}_{i}.png")
-    kept = tmp_path_factory.mktemp("kept")
     model = {f"model.{name}": value for name, value in ARGUMENTS.items()}
-    fields = model | {
-        "data.source": folder,
-        "data.cache_dir": kept,
-        "data.flip": False,
+    return model | {
+        "data.source": str(folder),
+        "data.cache_dir": str(tmp_path_factory.mktemp("kept")),
         "train.batch_size": 8,
         "train.num_epochs": NUM_STEPS,
         "report.log_every_steps": 1,
         "report.checkpoint_every_steps": 2,
-        "report.num_validation": 2,
+        "report.num_validation": 0,
     }
 
-    def start(workdir, *flags, num_devices, **changed):
-        changed = {name.replace("__", "."): x for name, x in changed.items()}
+
+@pytest.fixture(scope="module")
+def start(fields):
+    """Starts the command as one of the processes."""
+
+    def start(workdir, *flags, num_devices, changed):
         settings = [f"--config.{name}={x}" for name, x in (fields | changed).items()]
         environment = {
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={num_devices}",
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
             "JAX_LOG_COMPILES": "1",
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
         return subprocess.Popen(
             [sys.executable, "-c", CODE, "--config=tiny", f"--workdir={workdir}"]
-            + [f"--num_devices={num_devices}", f"--compilation_cache={kept}", *flags]
+            + [f"--num_devices={num_devices}", "--compilation_cache=", *flags]
             + settings,
             env=os.environ | environment,
             stdout=subprocess.PIPE,
@@ -77,14 +85,20 @@ def start(tmp_path_factory):
     return start
 
 
-def start_two(start, workdir, **changed):
+def start_two(start, workdir, num_devices=2, changed=ENDLESS):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = [f"--coordinator=127.0.0.1:{port}", "--num_processes=2"]
     common += ["--host_timeout=20"]
     return [
-        start(workdir, *common, f"--process_id={i}", num_devices=2, **changed)
+        start(
+            workdir,
+            *common,
+            f"--process_id={i}",
+            num_devices=num_devices,
+            changed=changed,
+        )
         for i in range(2)
     ]
 
@@ -114,10 +128,13 @@ def wait_for_lines(workdir, count, processes):
 
 
 @pytest.mark.parametrize("num_validation", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_two_hosts_train_as_one(start, tmp_path, num_validation):
-    changed = {"report__num_validation": num_validation}
-    finish(start(tmp_path / "one", num_devices=4, **changed))
-    processes = start_two(start, tmp_path / "two", **changed)
+def test_two_hosts_train_as_one(start, fields, tmp_path, monkeypatch, num_validation):
+    changed = {"report.num_validation": num_validation}
+    processes = start_two(start, tmp_path / "two", changed=changed)
+    config = tiny.get_config()
+    config.update_from_flattened_dict(fields | changed)
+    monkeypatch.setattr(train, "make_tx", lambda *_: GanPair(SGD, SGD))
+    train.train(config, tmp_path / "one", num_devices=4)
     first, _ = [finish(process) for process in processes]
     one, two = lines(tmp_path / "one"), lines(tmp_path / "two")
     assert [line["step"] for line in two] == [1, 2, 3, 4]
@@ -126,7 +143,9 @@ def test_two_hosts_train_as_one(start, tmp_path, num_validation):
         for name in want.keys() - {"images_per_second", "input_wait_seconds"}:
             np.testing.assert_allclose(got[name], want[name], rtol=rtol, err_msg=name)
     assert ("validation_kl" in two[-1]) == (num_validation > 0)
-    for want, got in zip(*map(jax.tree.leaves, map(params, tmp_path.iterdir()))):
+    for want, got in zip(
+        *map(jax.tree.leaves, map(params, [tmp_path / "one", tmp_path / "two"]))
+    ):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * np.abs(want).max())
     between = first[first.index("step 1/4") : first.index("step 2/4")]
     assert "Compiling" in first and "Compiling" not in between
@@ -134,8 +153,8 @@ def test_two_hosts_train_as_one(start, tmp_path, num_validation):
 
 def params(workdir):
     """The last ones, as one process reads them, whoever wrote them."""
-    models, sgd = make_models(**ARGUMENTS), optax.sgd(0.01, momentum=0.0)
-    like = create_state(models, GanPair(sgd, sgd), jax.random.key(0))
+    models = make_models(**ARGUMENTS)
+    like = create_state(models, GanPair(SGD, SGD), jax.random.key(0))
     manager = checkpoints.open_reader(workdir)
     state = checkpoints.restore_newest(manager, like).state
     manager.close()
@@ -144,7 +163,7 @@ def params(workdir):
 
 
 def test_all_hosts_stop_at_the_same_step(start, tmp_path):
-    processes = start_two(start, tmp_path, train__num_epochs=100000)
+    processes = start_two(start, tmp_path, num_devices=1)
     wait_for_lines(tmp_path, 3, processes)
     processes[1].send_signal(signal.SIGTERM)
     outputs = [finish(process, 128 + signal.SIGTERM) for process in processes]
@@ -153,13 +172,13 @@ def test_all_hosts_stop_at_the_same_step(start, tmp_path):
     assert all(f"SIGTERM: saved step {step} of" in output for output in outputs)
 
 
-@pytest.mark.parametrize("lost", [1, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [0, 1])
 def test_a_lost_host_ends_the_others_with_an_error(start, tmp_path, lost):
-    processes = start_two(start, tmp_path, train__num_epochs=100000)
+    processes = start_two(start, tmp_path, num_devices=1)
     wait_for_lines(tmp_path, 3, processes)
     processes[lost].kill()
     output, _ = processes[1 - lost].communicate(timeout=100)
     assert processes[1 - lost].returncode not in (0, 128 + signal.SIGTERM)
-    print(output[-1500:])
-    assert "Error" in output or "error" in output
+    assert "rror" in output
     processes[lost].communicate()

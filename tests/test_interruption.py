@@ -1,4 +1,4 @@
-"""Runs of the command that are killed, stopped, or started twice."""
+"""Runs of the command that are killed or asked to stop."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from cgan_jax.models import make_models
 from cgan_jax.train_state import create_state, make_tx
 
 TIMES = ("images_per_second", "input_wait_seconds")
-NUM_STEPS = 60
+NUM_STEPS = 24
 
 
 @pytest.fixture(scope="module")
@@ -130,50 +130,34 @@ def assert_same_end(workdir, undisturbed):
     assert [line["step"] for line in metrics(workdir)] == [*range(1, NUM_STEPS + 1)]
 
 
-@pytest.mark.parametrize(
-    "kills", [2, pytest.param(10, marks=pytest.mark.slow, id="many")]
-)
-def test_a_run_killed_at_random_points_ends_as_if_undisturbed(
+@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_run_that_is_interrupted_ends_as_if_undisturbed(
     start, undisturbed, tmp_path, kills
 ):
-    """The first time while it writes a checkpoint."""
+    """Killed as it writes a checkpoint, killed at random steps, asked to stop."""
     process = start(tmp_path)
     wait_until(process, lambda: unfinished(tmp_path))
     kill(process)
     assert unfinished(tmp_path)
     rng = random.Random(kills)
-    for done in sorted(rng.sample(range(4, NUM_STEPS - 4), kills)):
+    for done in sorted(rng.sample(range(3, NUM_STEPS - 8), kills)):
         process = start(tmp_path)
         wait_until(process, lambda done=done: len(lines(tmp_path)) >= done)
         time.sleep(rng.uniform(0, 0.03))
         kill(process)
         print(f"killed after step {len(lines(tmp_path))}:", steps_saved(tmp_path))
         assert len(lines(tmp_path)) < NUM_STEPS
-    finish(start(tmp_path))
-    assert not unfinished(tmp_path)
-    assert_same_end(tmp_path, undisturbed)
 
-
-def test_sigterm_saves_says_so_and_the_next_run_goes_on(start, undisturbed, tmp_path):
+    before = len(lines(tmp_path))
+    # With other intervals of reporting, which do not change the run.
     process = start(tmp_path, report__checkpoint_every_steps=1000)
-    wait_until(process, lambda: len(lines(tmp_path)) >= 7)
+    wait_until(process, lambda: len(lines(tmp_path)) > before)
     process.send_signal(signal.SIGTERM)
     output = finish(process, 128 + signal.SIGTERM)
     saved = int(snapshot(tmp_path).state.step)
     assert f"SIGTERM: saved step {saved} of {NUM_STEPS} in {tmp_path}" in output
-    assert saved == len(lines(tmp_path)) >= 7
-    # Other intervals of reporting do not change the run.
+    assert saved == len(lines(tmp_path)) > before
+
     assert f"resumed at step {saved}" in finish(start(tmp_path))
+    assert not unfinished(tmp_path)
     assert_same_end(tmp_path, undisturbed)
-
-
-def test_a_second_run_on_a_workdir_in_use_is_refused(start, tmp_path):
-    first = start(tmp_path)
-    wait_until(first, lambda: lines(tmp_path))
-    first.send_signal(signal.SIGSTOP)
-    before = lines(tmp_path)
-    output = finish(start(tmp_path), 1)
-    kill(first)
-    assert f"{tmp_path} is in use by process {first.pid} on" in output
-    assert "another --workdir" in output
-    assert lines(tmp_path) == before

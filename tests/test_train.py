@@ -22,7 +22,7 @@ from cgan_jax.dataset import prepare_pairs
 from cgan_jax.finite import NonFiniteError
 from cgan_jax.launch import complete as command
 from cgan_jax.train import train
-from cgan_jax.workdir import ConfigChangedError
+from cgan_jax.workdir import ConfigChangedError, WorkdirInUseError, held
 
 NUM_PICTURES = 12
 STEPS_PER_EPOCH = 3
@@ -326,6 +326,15 @@ def test_a_resumed_run_keeps_its_own_weights(half, make_config, tmp_path):
     save_random_model(tmp_path / "model")
     state = train(make_config(1), workdir, init_from=str(tmp_path / "model"))
     chex.assert_trees_all_equal(jax.device_get(state), half[1])
+
+
+def test_a_second_run_on_a_workdir_in_use_is_refused(half, make_config, tmp_path):
+    workdir = shutil.copytree(half[0], tmp_path / "run")
+    before = snapshot_of_files(workdir)
+    with held(workdir), pytest.raises(WorkdirInUseError, match=f"{workdir} is in use"):
+        train(make_config(2), workdir)
+    assert snapshot_of_files(workdir) == before
+    assert train(make_config(1), workdir).step == 3
 
 
 def test_a_changed_config_is_refused_unless_allowed(half, make_config, tmp_path):
