@@ -108,7 +108,7 @@ class _Run:
     step_fn: Callable[..., Any]
     manager: Any
     num_steps: int
-    held_out: np.ndarray | None
+    held_out: np.ndarray
 
 
 def _start(
@@ -218,7 +218,7 @@ def _loop(run: _Run, must_stop: Callable[[int], bool], profile_steps: int) -> Ga
                 report.checkpoint_every_steps,
             )
         )
-        validates = validates and run.held_out is not None
+        validates = validates and len(run.held_out) > 0
         saves = saves or validates or stopping or (logs and clock.is_due())
         if not (logs or samples or saves):
             continue
@@ -279,13 +279,15 @@ def _training_pairs(config: ml_collections.ConfigDict) -> Pairs:
     return open_pairs(folder, "train", styles)
 
 
-def _held_out(config: ml_collections.ConfigDict, pairs: Pairs) -> np.ndarray | None:
-    """The joint images of the sketches that are completed on the way, if there are any."""
+def _held_out(config: ml_collections.ConfigDict, pairs: Pairs) -> np.ndarray:
+    """The joint images of the sketches that are completed on the way; perhaps none."""
+    size = config.model.height
+    none = np.zeros((0, size, 2 * size, 3), np.float32)
     if not config.report.num_validation:
-        return None
+        return none
     if not pairs.manifest["counts"].get("validation"):
         logging.warning("no pictures are held out for validation: nothing is completed")
-        return None
+        return none
     held_out = open_pairs(pairs.folder, "validation", pairs.styles)
     return validation.choose(held_out, config.report.num_validation)
 
