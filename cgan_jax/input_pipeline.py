@@ -45,8 +45,9 @@ def make_train_iterator(
 ) -> grain.DatasetIterator[dict[str, np.ndarray]]:
     """Batches without end, in a new order each epoch.
 
-    Row r of host h is row r * num_hosts + h of the batch that one host alone would
-    have. A batch may hold the end of one epoch and the beginning of the next. Of several
+    The rows of host h are the h-th part of the batch that one host alone would have, as
+    its devices are the h-th of all: a row's augmentation does not depend on the number of
+    hosts. A batch may hold the end of one epoch and the beginning of the next. Of several
     styles, each pair shows one, drawn anew each time. `get_state` and `set_state` of the
     iterator bring back the very same batches.
 
@@ -68,10 +69,8 @@ def make_train_iterator(
     # repeat() reshuffles each epoch; the share of a host comes after everything random.
     dataset = grain.MapDataset.source(pairs).seed(seed).shuffle().repeat(None)
     dataset = dataset.random_map(functools.partial(_draw_pair, flip=flip))
-    batches = dataset[host::num_hosts].batch(
-        batch_size // num_hosts, drop_remainder=True
-    )
-    return iter(batches.map(_to_example).to_iter_dataset(_READ))
+    parts = dataset.batch(batch_size // num_hosts, drop_remainder=True)
+    return iter(parts[host::num_hosts].map(_to_example).to_iter_dataset(_READ))
 
 
 def all_batches(pairs: Pairs, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
