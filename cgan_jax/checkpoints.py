@@ -87,21 +87,24 @@ class _NewestAndBest:
     ) -> Sequence[bool]:
         """For orbax, whose own policy forgets the scores of earlier processes."""
         newest = self._newest.should_preserve(checkpoints, context=context)
-        losses = [self._loss(info.step, info.metrics) for info in checkpoints]
+        losses = [_loss(self._folder, info.step, info.metrics) for info in checkpoints]
         best = min(losses, default=math.inf)
         return [
             is_new or loss == best < math.inf
             for is_new, loss in zip(newest, losses, strict=True)
         ]
 
-    def _loss(self, step: int, scores: Mapping[str, float] | None) -> float:
-        if scores is None:
-            try:
-                path = self._folder / str(step) / "metrics" / "metrics"
-                scores = json.loads(path.read_text())
-            except (OSError, ValueError):
-                return math.inf
-        return scores.get(LOSS, math.inf)
+
+def _loss(folder: Path, step: int, scores: Mapping[str, float] | None = None) -> float:
+    """That of the completions at a checkpoint; infinite without any."""
+    if scores is None:
+        try:
+            scores = json.loads(
+                (folder / str(step) / "metrics" / "metrics").read_text()
+            )
+        except (OSError, ValueError):
+            return math.inf
+    return scores.get(LOSS, math.inf)
 
 
 def save(
@@ -157,6 +160,28 @@ def _explained(manager: ocp.CheckpointManager) -> Iterator[None]:
         raise CheckpointError(
             f"a checkpoint could not be written to {manager.directory} ({error}); {left}. "
             "Is the disk full? Make room, then the same command goes on from there"
+        ) from error
+
+
+def restore_best(manager: ocp.CheckpointManager, like: GanState) -> Snapshot | None:
+    """The snapshot with the lowest `LOSS`, or None if none has completed sketches.
+
+    Raises:
+      CheckpointError: it cannot be read.
+    """
+    folder = Path(manager.directory)
+    loss, step = min(
+        ((_loss(folder, step), step) for step in manager.all_steps()),
+        default=(math.inf, 0),
+    )
+    if loss == math.inf:
+        return None
+    try:
+        config = _read(manager, step, config=ocp.args.JsonRestore())["config"]
+        return _restore(manager, step, like, config)
+    except Exception as error:  # as above
+        raise CheckpointError(
+            f"the best checkpoint, of step {step}, cannot be read ({error})"
         ) from error
 
 

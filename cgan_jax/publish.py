@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
@@ -21,24 +21,36 @@ from cgan_jax.models import (
 )
 from cgan_jax.train_state import GanState, create_state, make_tx
 
+Checkpoint = Literal["newest", "best"]
 
-def load_workdir(workdir: Path) -> Model:
-    """The model of a run's newest checkpoint: G averaged, with statistics of its own.
+
+def load_workdir(workdir: Path, checkpoint: Checkpoint = "newest") -> Model:
+    """The model of one of a run's checkpoints: G averaged, with statistics of its own.
 
     D's spectral norm, if it has one, is folded into its kernels.
 
+    Args:
+      workdir: the run's folder.
+      checkpoint: the newest, or the best: that with the lowest KL of the validation
+        completions.
+
     Raises:
-      ModelError: the run has no checkpoint yet.
+      ModelError: the run has no such checkpoint yet.
     """
     config = json.loads((workdir / "config.json").read_text())
     models = make_models(**config["model"])
     tx = make_tx(config["train"]["learning_rate"], config["train"]["beta1"])
     like = create_state(models, tx, jax.random.key(config["seed"]))
     manager = checkpoints.open_reader(workdir)
-    snapshot = checkpoints.restore_newest(manager, like)
+    if checkpoint == "best":
+        snapshot = checkpoints.restore_best(manager, like)
+        missing = "no checkpoint with completed validation sketches: take the newest"
+    else:
+        snapshot = checkpoints.restore_newest(manager, like)
+        missing = "no checkpoint yet: wait for one"
     manager.close()
     if snapshot is None:
-        raise ModelError(f"{workdir} has no checkpoint yet: wait for one")
+        raise ModelError(f"{workdir} has {missing}")
     variables = averaged_variables(models, snapshot.state)
     disc, disc_variables = without_spectral_norm(models.disc, variables.disc)
     steps = int(snapshot.state.step)
@@ -98,12 +110,12 @@ def averaged_variables(models: GanPair, state: GanState) -> GanPair:
     return GanPair(gen, disc)
 
 
-def publish(workdir: Path, output: Path) -> Model:
+def publish(workdir: Path, output: Path, checkpoint: Checkpoint = "newest") -> Model:
     """Writes the model of a run, and its card, to `output`; returns it as it was stored.
 
     A card that is there is kept as `MODEL_CARD.md.old`: somebody may have written in it.
     """
-    model = load_workdir(workdir)
+    model = load_workdir(workdir, checkpoint)
     model_files.save(output, model.variables, model.config)
     card = output / "MODEL_CARD.md"
     if card.exists():

@@ -91,8 +91,11 @@ def train(
     lock = held(workdir) if parallel.is_first_host() else contextlib.nullcontext()
     with lock:
         run = _start(config, workdir, num_devices, init_from, allow_config_change)
-        with parallel.termination() as must_stop:
-            return _loop(run, must_stop, profile_steps)
+        with (
+            contextlib.closing(_Reports(run)) as reports,
+            parallel.termination() as must_stop,
+        ):
+            return _loop(run, reports, must_stop, profile_steps)
 
 
 @dataclasses.dataclass
@@ -192,11 +195,15 @@ def _step_fn(
     return parallel.parallel_step(finite.watched(step), num_devices)
 
 
-def _loop(run: _Run, must_stop: Callable[[int], bool], profile_steps: int) -> GanState:
+def _loop(
+    run: _Run,
+    reports: _Reports,
+    must_stop: Callable[[int], bool],
+    profile_steps: int,
+) -> GanState:
     report, state, num_steps = run.config.report, run.state, run.num_steps
     first = int(state.step)
     watch = finite.Watch(state)
-    reports = _Reports(run, first)
     clock = _Clock(60 * report.checkpoint_every_minutes)
     key = jax.random.key(run.config.seed)
     trace = StepTrace(
@@ -239,7 +246,6 @@ def _loop(run: _Run, must_stop: Callable[[int], bool], profile_steps: int) -> Ga
                 "command goes on from there"
             )
     checkpoints.finish(run.manager)
-    reports.close()
     return state
 
 
@@ -376,8 +382,8 @@ class _Clock:
 class _Reports:
     """What people watch; every host computes it, the first one writes it."""
 
-    def __init__(self, run: _Run, first: int) -> None:
-        self._run = run
+    def __init__(self, run: _Run) -> None:
+        self._run, first = run, int(run.state.step)
         self.progress = _Progress(first, run.num_steps, run.config.train.batch_size)
         if parallel.is_first_host():
             self._writer = MetricWriter(run.workdir, from_step=first)

@@ -10,6 +10,12 @@ from cgan_jax.launch import start
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of the training run.", required=True)
 flags.DEFINE_string("output", None, "Folder of the published model.", required=True)
+flags.DEFINE_enum(
+    "checkpoint",
+    "newest",
+    ["newest", "best"],
+    "Which one: best has the lowest KL of the validation sketches completed on the way.",
+)
 
 
 def main(argv: list[str]) -> None:
@@ -18,7 +24,9 @@ def main(argv: list[str]) -> None:
     from cgan_jax import publish  # after the flags: --help stays fast
 
     try:
-        model = publish.publish(Path(FLAGS.workdir), Path(FLAGS.output))
+        model = publish.publish(
+            Path(FLAGS.workdir), Path(FLAGS.output), FLAGS.checkpoint
+        )
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(f"{FLAGS.output}: step {model.config['steps']}")

@@ -50,7 +50,7 @@ FLAGS = {
     ],
     "plot": ["output"],
     "prepare": ["source", "style", "size", "frame", "max_broken", "output"],
-    "publish": ["workdir", "output"],
+    "publish": ["workdir", "output", "checkpoint"],
     "results": ["scores", "output"],
     "sample": ["model", "output", "num_samples", "seed"],
     "sketch": ["style", "[no]simplify"],

@@ -216,6 +216,25 @@ def test_a_workdir_is_a_model_by_its_path(model, workdir):
     assert_trees_all_equal(loaded.variables, model.variables)
 
 
+def test_the_best_checkpoint_is_that_of_the_lowest_kl(state, workdir, tmp_path):
+    for name in ("config.json", "metrics.jsonl"):
+        shutil.copy(workdir / name, tmp_path)
+    manager = checkpoints.open_manager(tmp_path, keep=None)
+    for step, kl in ((5, 0.5), (10, 0.125), (11, 0.25), (12, None)):
+        scores = {} if kl is None else {checkpoints.LOSS: kl}
+        snapshot = Snapshot(state.replace(step=np.asarray(step, np.int32)), {}, {})
+        checkpoints.save(manager, snapshot, scores)
+    checkpoints.finish(manager)
+    assert publish.load_workdir(tmp_path).config["steps"] == 12
+    best = publish.publish(tmp_path, tmp_path / "best", "best").config
+    assert best["steps"] == best["scores"]["step"] == 10
+
+
+def test_without_completions_no_checkpoint_is_the_best(workdir):
+    with pytest.raises(ModelError, match="faces_7 has no checkpoint with completed"):
+        publish.load_workdir(workdir, "best")
+
+
 @pytest.mark.parametrize("load", [publish.load_workdir, complete.load_model])
 def test_a_run_without_a_checkpoint_says_to_wait(tmp_path, load):
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
