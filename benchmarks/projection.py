@@ -1,9 +1,10 @@
-"""Times a step of the search, its growth and its memory, ours beside PyTorch.
+"""Times a step of the search, its growth, its memory, ours beside PyTorch; its quality.
 
     pip install -e . torch==2.13.0 matplotlib
     python benchmarks/projection.py            # search steps and memory
     python benchmarks/projection.py --growth   # and docs/figures/growth.png
     python benchmarks/projection.py --nopeer --filters=32
+    python benchmarks/projection.py --quality --data=FOLDER    # nothing else is measured
 
 A search step is one step of Adam on 64 latents: G (and D) forward, the gradient back to
 z. Ours runs where users run it, in the compiled search: the time of
@@ -20,10 +21,16 @@ Prints JSON lines, then tables:
   bundled model, in the blocks of `cgan-complete`; few steps, since more need no more.
 - `growth_with_candidates`, `growth_with_sketches` (`--growth`): seconds of whole
   searches, the straight line through them, and the largest deviation from it as a part.
+- `search_quality` (`--quality`): for each preset, what its search has reached on held-out
+  sketches after so many generator passes (of one sketch alone, its starts included), by
+  the same yardsticks for all: KL of ink, mean square error and SSIM of the photograph;
+  `passes_to_level`: the fewest passes by which `default` is as good as each other preset
+  at its end. Draws docs/figures/quality.png. FOLDER is what cgan-prepare wrote.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,12 +38,13 @@ from typing import Any
 import _flags
 import _growth
 import _machine
+import _quality
 import _records
 import _turns
 from _records import Record
 from absl import app, flags
 
-from cgan_jax.configs import default
+from cgan_jax.configs import default, presets
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(_flags)
@@ -49,6 +57,14 @@ flags.DEFINE_integer("block_size", 1, "Sketches side by side, as in cgan-complet
 flags.DEFINE_integer("growth_steps", 10, "Steps of each search of the growth.", 1)
 flags.DEFINE_integer("growth_runs", 1, "Runs of each point of the growth.", 1)
 flags.DEFINE_string("figure", "docs/figures/growth.png", "Figure of the growth.")
+flags.DEFINE_bool("quality", False, "Measure the quality of answers instead.")
+flags.DEFINE_string("data", None, "Prepared data set of --quality, with validation.")
+flags.DEFINE_integer("examples", 128, "Held-out sketches of --quality.", 1)
+flags.DEFINE_integer("quality_block", 16, "Sketches side by side in --quality.", 1)
+flags.DEFINE_list("presets", list(presets.NAMES), "Searches of --quality.")
+flags.DEFINE_string(
+    "quality_figure", "docs/figures/quality.png", "Figure of --quality."
+)
 
 _LATENTS = 64
 _FIRST_STEPS, _MORE_STEPS = 2, 4
@@ -69,6 +85,7 @@ _SEARCH_COLUMNS = (
 )
 _MEMORY_COLUMNS = ("sketches", "ours_peak_mb", "torch_peak_mb", "memory_ratio")
 _GROWTH_COLUMNS = ("benchmark", "seconds_fixed", "seconds_each", "largest_deviation")
+_QUALITY_COLUMNS = ("preset", "steps", "passes", *_quality.YARDSTICKS, "seconds_each")
 
 
 def search_steps() -> Iterator[Record]:
@@ -164,9 +181,43 @@ def growth() -> Iterator[Record]:
     _growth.draw(lines, Path(FLAGS.figure))
 
 
+def quality() -> Iterator[Record]:
+    """Curves of the presets, and where the default is level with the others; draws them."""
+    settings = {"model": FLAGS.model, "examples": FLAGS.examples}
+    seed = default.get_config().seed
+    curves = []
+    for curve in _quality.measure(
+        FLAGS.model,
+        FLAGS.data,
+        FLAGS.presets,
+        num_examples=FLAGS.examples,
+        block_size=FLAGS.quality_block,
+        seed=seed,
+    ):
+        curves.append(curve)
+        yield from _quality.records(curve, settings, seed)
+    by_name = {curve.preset: curve for curve in curves}
+    if "default" in by_name:
+        for other in (x for x in curves if x.preset != "default"):
+            yield _quality.passes_to_level(by_name["default"], other)
+    _quality.draw(curves, Path(FLAGS.quality_figure))
+
+
+def _measure_quality() -> None:
+    if FLAGS.data is None:
+        raise app.UsageError("--quality needs --data, which cgan-prepare writes")
+    _machine.require("matplotlib", "--quality draws: `pip install matplotlib`")
+    try:
+        _records.report(quality(), _QUALITY_COLUMNS)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
+    if FLAGS.quality:
+        return _measure_quality()
     if FLAGS.peer:
         _machine.require_torch()
     if FLAGS.growth:

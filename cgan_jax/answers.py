@@ -1,4 +1,4 @@
-"""What answers to held-out sketches: the model, and what needs none."""
+"""What answers to held-out sketches or photographs: the model, and what needs none."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import functools
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 from absl import logging
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 import cgan_jax
 from cgan_jax import array_cache, complete, images
@@ -22,44 +22,85 @@ from cgan_jax.model_files import Model
 from cgan_jax.progress import tracked
 from cgan_jax.projection import Search
 
+Direction = Literal["sketch2photo", "photo2sketch"]
 MODEL, TRUE = "model", "true"
-METHODS = {
-    MODEL: "contextual GAN",
-    "nearest_kl": "nearest training photograph, sketch KL",
-    "nearest_l2": "nearest training photograph, sketch L2",
-    "mean": "mean training photograph",
-    "random": "random training photographs",
-    TRUE: "true photograph",
+# What the tables call the methods, by what they answer with.
+LABELS: dict[images.Side, dict[str, str]] = {
+    "photo": {
+        MODEL: "contextual GAN",
+        "nearest_kl": "nearest training photograph, sketch KL",
+        "nearest_l2": "nearest training photograph, sketch L2",
+        "mean": "mean training photograph",
+        "random": "random training photographs",
+        TRUE: "true photograph",
+    },
+    "sketch": {
+        MODEL: "contextual GAN",
+        "nearest_kl": "sketch of the nearest training photograph, luma KL",
+        "nearest_l2": "sketch of the nearest training photograph, luma L2",
+        "mean": "mean training sketch",
+        "random": "random training sketches",
+        TRUE: "true sketch",
+    },
 }
+METHODS = tuple(LABELS["photo"])
 _NEED_TRAINING = frozenset(["nearest_kl", "nearest_l2", "mean", "random"])
 
 
 class Task(NamedTuple):
-    """Sketches to complete, and the photographs that they were drawn from.
+    """Pairs of which one half is given, and the other one asked for.
 
     Attributes:
       style: of the sketches.
       names: of the pictures in their source.
       sketches: 255 is paper.
-      photos: the true photographs.
+      photos: that the sketches were drawn from.
+      direction: says which half is given.
     """
 
     style: str
     names: tuple[str, ...]
     sketches: UInt8[np.ndarray, "n s s"]
     photos: UInt8[np.ndarray, "n s s 3"]
+    direction: Direction = "sketch2photo"
+
+    @property
+    def given(self) -> images.Side:
+        """The half that is known."""
+        return "sketch" if self.direction == "sketch2photo" else "photo"
+
+    @property
+    def asked(self) -> images.Side:
+        """The half that is to be found."""
+        return "photo" if self.direction == "sketch2photo" else "sketch"
+
+    @property
+    def truth(self) -> UInt8[np.ndarray, "n s s 3"]:
+        """The half that is asked for, sketches in three channels."""
+        return self.photos if self.asked == "photo" else in_colour(self.sketches)
+
+    def targets(
+        self,
+    ) -> tuple[Float[np.ndarray, "n s s2 3"], Float[np.ndarray, "s s2"]]:
+        """Joint images in [-1, 1] of which the mask shows the given half."""
+        if self.given == "sketch":
+            joint = images.target_from_sketch(self.sketches.astype(np.float32) / 255)
+        else:
+            known = images.from_uint8(self.photos)
+            joint = images.join(np.zeros_like(known), known)
+        return joint, images.half_mask(self.photos.shape[1], self.given)
 
 
 class Answers(NamedTuple):
-    """A method's photographs, best first, as they would be saved.
+    """What a method found, best first, as it would be saved.
 
     Attributes:
-      photos: k answers to each sketch.
+      pictures: k answers to each example; sketches are grey in three channels.
       joint: the best answers beside their generated sketches; None of what draws none.
       seconds: what the answers took when they were computed, compilation included.
     """
 
-    photos: UInt8[np.ndarray, "n k s s 3"]
+    pictures: UInt8[np.ndarray, "n k s s 3"]
     joint: UInt8[np.ndarray, "n s s2 3"] | None
     seconds: float
 
@@ -69,7 +110,21 @@ def needs_training(methods: Iterable[str]) -> bool:
     return not _NEED_TRAINING.isdisjoint(methods)
 
 
-def read_task(pairs: Pairs, chosen: Int[np.ndarray, " n"], style: str) -> Task:
+def in_colour(grey: UInt8[np.ndarray, "*n s s"]) -> UInt8[np.ndarray, "*n s s 3"]:
+    """Grey pictures in three channels."""
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def _in_grey(colour: UInt8[np.ndarray, "*n s s 3"]) -> UInt8[np.ndarray, "*n s s"]:
+    return np.rint(images.luma(colour.astype(np.float32))).astype(np.uint8)
+
+
+def read_task(
+    pairs: Pairs,
+    chosen: Int[np.ndarray, " n"],
+    style: str,
+    direction: Direction = "sketch2photo",
+) -> Task:
     """The chosen pairs of a split in one of its styles."""
     found = [pairs[int(i)] for i in chosen]
     which = pairs.styles.index(style)
@@ -78,6 +133,7 @@ def read_task(pairs: Pairs, chosen: Int[np.ndarray, " n"], style: str) -> Task:
         tuple(pairs.names[i] for i in chosen),
         np.stack([pair["sketches"][which] for pair in found]),
         np.stack([pair["photo"] for pair in found]),
+        direction,
     )
 
 
@@ -96,29 +152,32 @@ def completions(
       model: the model.
       task: what to complete.
       search: the loss and the budget.
-      cache: folder of one file for each sketch, named after the weights, the search, the
-        seed, the sketch and the version of this package; delete it after a change of code.
+      cache: folder of one file for each example, named after the weights, the search, the
+        seed, what is given and the version of this package; delete it after a change of
+        code.
       seed: of the starts.
-      block_size: sketches that are searched for side by side.
+      block_size: examples that are searched for side by side.
     """
     settings = [
         digest(model),
         dataclasses.asdict(search),
         seed,
         block_size,
+        task.direction,
         cgan_jax.__version__,
     ]
-    keys = [array_cache.content_key(settings, sketch) for sketch in task.sketches]
+    given = task.sketches if task.given == "sketch" else task.photos
+    keys = [array_cache.content_key(settings, picture) for picture in given]
     paths = [cache / f"completion_{key}.npz" for key in keys]
     missing = [i for i, path in enumerate(paths) if not path.is_file()]
     if missing:
-        logging.info("%d of %d sketches to complete", len(missing), len(paths))
-        grey = task.sketches[missing].astype(np.float32) / 255
-        found = complete.search_sketches(
-            model, grey, search, seed=seed, block_size=block_size
+        logging.info("%d of %d examples to complete", len(missing), len(paths))
+        targets, mask = task.targets()
+        found = complete.search_targets(
+            model, targets[missing], mask, search, seed=seed, block_size=block_size
         )
         _save_each(found, [paths[i] for i in missing])
-    return _read_completions(paths)
+    return _read_completions(paths, task.asked)
 
 
 def digest(model: Model) -> str:
@@ -130,7 +189,7 @@ def digest(model: Model) -> str:
 
 def _save_each(found: Iterable[Any], paths: list[Path]) -> None:
     began = time.monotonic()
-    progress = tracked(found, "sketches", len(paths))
+    progress = tracked(found, "examples", len(paths))
     for path, candidates in zip(paths, progress, strict=True):
         now = time.monotonic()
         joint = images.to_uint8(np.asarray(candidates.joint))
@@ -139,12 +198,14 @@ def _save_each(found: Iterable[Any], paths: list[Path]) -> None:
         began = now
 
 
-def _read_completions(paths: list[Path]) -> Answers:
+def _read_completions(paths: list[Path], asked: images.Side) -> Answers:
     found = [array_cache.load(path) for path in paths]
     arrays = [f for f in found if f is not None]
     joint = np.stack([a["joint"] for a in arrays])
     seconds = sum(float(a["seconds"]) for a in arrays)
-    return Answers(images.split(joint)[1], joint[:, 0], seconds)
+    sketches, photos = images.split(joint)
+    pictures = photos if asked == "photo" else in_colour(_in_grey(sketches))
+    return Answers(pictures, joint[:, 0], seconds)
 
 
 def baseline(
@@ -155,16 +216,16 @@ def baseline(
     Args:
       method: one of `METHODS`, but `model`.
       task: what to answer.
-      training: pairs of the task's style; None does for the true photograph.
-      count: answers to each sketch, of methods that have several.
-      seed: of random photographs.
+      training: pairs of the task's style; None does for the true half.
+      count: answers to each example, of methods that have several.
+      seed: of random answers.
 
     Raises:
-      ValueError: there is no such method, or too few training photographs.
+      ValueError: there is no such method, or too few training pairs.
     """
     began = time.monotonic()
     if method == TRUE:
-        photos = task.photos[:, None]
+        pictures = task.truth[:, None]
     else:
         if method not in _NEED_TRAINING:
             raise ValueError(
@@ -172,8 +233,8 @@ def baseline(
             )
         if training is None or len(training) < count:
             raise ValueError(f"{method} needs at least {count} training photographs")
-        photos = _from_training(method, task, training, count, seed)
-    return Answers(photos, None, time.monotonic() - began)
+        pictures = _from_training(method, task, training, count, seed)
+    return Answers(pictures, None, time.monotonic() - began)
 
 
 def _from_training(
@@ -181,24 +242,47 @@ def _from_training(
 ) -> UInt8[np.ndarray, "n k s s 3"]:
     n = len(task.sketches)
     if method == "mean":
-        mean = _mean(training)
+        mean = _mean(training, task.style, task.asked)
         return np.broadcast_to(mean, (n, 1, *mean.shape)).copy()
     if method == "random":
         indices = retrieval.random(n, len(training), count, seed=seed)
     else:
         distance: retrieval.Distance = "kl" if method == "nearest_kl" else "l2"
-        sketches = _sketches(training, task.style)
-        indices = retrieval.nearest(task.sketches, sketches, distance, count)
-    return np.stack([[training[int(i)]["photo"] for i in row] for row in indices])
+        given = task.sketches if task.given == "sketch" else _in_grey(task.photos)
+        known = _greys(training, task.style, task.given)
+        indices = retrieval.nearest(given, known, distance, count)
+    read = functools.partial(read_halves, training, style=task.style, side=task.asked)
+    return np.stack([read(row) for row in indices])
+
+
+def read_halves(
+    pairs: Pairs, indices: Int[np.ndarray, " n"], style: str, side: images.Side
+) -> UInt8[np.ndarray, "n s s 3"]:
+    """Photographs of a split, or its sketches in a style, in three channels."""
+    size = pairs.manifest["size"]
+    halves = [_half(pairs, int(i), style, side) for i in indices]
+    return np.array(halves, np.uint8).reshape(-1, size, size, 3)
+
+
+def _half(
+    pairs: Pairs, i: int, style: str, side: images.Side
+) -> UInt8[np.ndarray, "s s 3"]:
+    pair = pairs[i]
+    if side == "photo":
+        return pair["photo"]
+    return in_colour(pair["sketches"][pairs.styles.index(style)])
 
 
 # Both are read anew for no method of the same run.
 @functools.lru_cache(maxsize=1)
-def _sketches(training: Pairs, style: str) -> UInt8[np.ndarray, "m s s"]:
-    which = training.styles.index(style)
-    return np.stack([training[i]["sketches"][which] for i in range(len(training))])
+def _greys(
+    training: Pairs, style: str, side: images.Side
+) -> UInt8[np.ndarray, "m s s"]:
+    halves = (_half(training, i, style, side) for i in range(len(training)))
+    return np.stack([_in_grey(x) for x in halves])
 
 
 @functools.lru_cache(maxsize=1)
-def _mean(training: Pairs) -> UInt8[np.ndarray, "s s 3"]:
-    return retrieval.mean_photograph(training[i]["photo"] for i in range(len(training)))
+def _mean(training: Pairs, style: str, side: images.Side) -> UInt8[np.ndarray, "s s 3"]:
+    halves = (_half(training, i, style, side) for i in range(len(training)))
+    return retrieval.mean_picture(halves)

@@ -1,4 +1,4 @@
-"""Held-out sketches completed and scored, beside what needs no model: files around `scores`."""
+"""Held-out halves completed and scored, beside what needs no model: files around `scores`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import dataclasses
 import functools
 import importlib
 import importlib.metadata
+import itertools
 import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,13 +23,13 @@ from tqdm import tqdm
 
 from cgan_jax import answers as answering
 from cgan_jax import array_cache, complete, faces, intervals, results, scores, sheets
-from cgan_jax.answers import METHODS, MODEL, Answers, Task
+from cgan_jax.answers import LABELS, METHODS, MODEL, Answers, Direction, Task
 from cgan_jax.dataset import GIVEN, Pairs, draw_pair, find_or_prepare, open_pairs
 from cgan_jax.model_files import Model
 from cgan_jax.projection import Search
 from cgan_jax.sources import Example
 
-DIRECTION = "sketch2photo"  # the search offers no other yet
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 FACES, APPEARANCE = "dlib face descriptors", "HOG and colour histograms"
 NUM_REFERENCES = 1000  # photographs, at most, that realism is compared with
 MIN_SET, MIN_FRECHET = 8, 500  # feature vectors on either side
@@ -44,15 +45,17 @@ class Plan:
     """What is scored, and by which draws.
 
     Attributes:
+      directions: of `DIRECTIONS`: which half is asked for.
       methods: of `answers.METHODS`, in the order of the tables.
       num_examples: drawn from the split; the same for all methods.
       num_answers: of the baselines that have several; for diversity.
       compare_to: the method whose scores the others' are paired with.
       seed: of the examples, the search's starts, random photographs and intervals.
-      block_size: sketches that the search takes side by side.
+      block_size: examples that the search takes side by side.
       use_faces: whether faces are described; needs the extra `[faces]`.
     """
 
+    directions: tuple[Direction, ...]
     methods: tuple[str, ...]
     num_examples: int
     num_answers: int
@@ -62,12 +65,8 @@ class Plan:
     use_faces: bool
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.methods if name not in METHODS]
-        if unknown or not self.methods:
-            raise ValueError(
-                f"unknown method {', '.join(unknown) or 'none'}: choose of "
-                f"{', '.join(METHODS)}"
-            )
+        _check_names("method", self.methods, METHODS)
+        _check_names("direction", self.directions, DIRECTIONS)
         if self.compare_to not in self.methods:
             raise ValueError(
                 f"compare_to is {self.compare_to!r}: choose one of the methods, "
@@ -75,12 +74,21 @@ class Plan:
             )
 
 
+def _check_names(what: str, names: Sequence[str], choices: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in choices]
+    if unknown or not names:
+        raise ValueError(
+            f"unknown {what} {', '.join(unknown) or 'none'}: choose of "
+            f"{', '.join(choices)}"
+        )
+
+
 class Surroundings(NamedTuple):
-    """What answers are compared with, besides the true photographs.
+    """What answers are compared with, besides the truth.
 
     Attributes:
-      features: functions from a photograph to a vector, by their name in the tables.
-      references: photographs of the split that are no examples, for realism.
+      features: functions from a picture to a vector, by their name in the tables.
+      references: true halves of the split that are no examples, for realism.
       people: photographs of people with two or more, for identification.
       galleries: which of them each example is compared with, one of each person.
       correct: the example's own person in its row; -1 where it has no other photograph.
@@ -187,9 +195,10 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores all methods in each style of the pairs and writes what a paper needs.
 
-    `output` gets `scores.json`, `scores.md`, `examples.csv`, and for each style a sheet of
-    the best, median and worst answers beside the photographs, `STYLE_sheet.png`, and one
-    without photographs of the data, `STYLE_generated.png`. Completions and features are
+    `output` gets `scores.json`, `scores.md`, `examples.csv`, and for each direction and
+    style a sheet of the best, median and worst answers beside the truth,
+    `DIRECTION_STYLE_sheet.png`, and one without pictures of the data,
+    `DIRECTION_STYLE_generated.png`. Completions and features are
     kept in `output/cache`, and read from there by a run that repeats them.
 
     Args:
@@ -212,12 +221,13 @@ def evaluate(
     began = time.monotonic()
     _check(model, search, training, plan)
     chosen = choose_examples(len(pairs), plan.num_examples, plan.seed)
-    around = _surroundings(pairs, chosen, plan, identities, features or {})
     output.mkdir(parents=True, exist_ok=True)
-    tables, rows, scoring = [], [], 0.0
+    tables, rows, arounds, scoring = [], [], [], 0.0
     seconds = dict.fromkeys(plan.methods, 0.0)
-    for style in pairs.styles:
-        task = answering.read_task(pairs, chosen, style)
+    for direction, style in itertools.product(plan.directions, pairs.styles):
+        task = answering.read_task(pairs, chosen, style, direction)
+        around = _surroundings(pairs, chosen, task, plan, identities, features or {})
+        arounds.append(around)
         found = {
             method: _answer(method, task, model, training, search, output, plan)
             for method in plan.methods
@@ -227,22 +237,22 @@ def evaluate(
         scoring_began = time.monotonic()
         scored = score_answers(
             task,
-            {method: answer.photos for method, answer in found.items()},
+            {method: answer.pictures for method, answer in found.items()},
             around,
             cache=output / "cache",
             seed=plan.seed,
         )
         scoring += time.monotonic() - scoring_began
-        tables.append(_table(style, scored, plan))
+        tables.append(_table(task, scored, plan))
         rows += list(_rows(task, scored))
         _write_sheets(output, task, found, scored)
     total = time.monotonic() - began
     report = {
         "format_version": results.FORMAT_VERSION,
-        "settings": _settings(model, pairs, training, search, plan, around),
+        "settings": _settings(model, pairs, training, search, plan, arounds),
         "versions": _versions(plan),
         "wall_time_seconds": {"total": total, "scoring": scoring, "answers": seconds},
-        "notes": _notes(around, pairs, plan),
+        "notes": _notes(arounds, pairs, plan),
         "tables": tables,
     }
     _write(output, report, rows)
@@ -360,6 +370,7 @@ def _check_faces(plan: Plan) -> None:
 def _surroundings(
     pairs: Pairs,
     chosen: Int[np.ndarray, " n"],
+    task: Task,
     plan: Plan,
     identities: Mapping[str, str] | None,
     features: Mapping[str, FeatureFn],
@@ -369,26 +380,21 @@ def _surroundings(
     drawn = np.random.default_rng(plan.seed).choice(others, count, replace=False)
     all_features = {APPEARANCE: scores.appearance} | dict(features)
     rows, correct = np.zeros((len(chosen), 0), int), np.full(len(chosen), -1)
-    if plan.use_faces:
+    if plan.use_faces and task.asked == "photo":
         all_features = {FACES: faces.describe} | all_features
         who = _identities(pairs, identities)
         rows, correct = galleries(who, chosen, plan.seed)
     shown, places = np.unique(rows, return_inverse=True)
+    read = functools.partial(
+        answering.read_halves, pairs, style=task.style, side=task.asked
+    )
     return Surroundings(
         all_features,
-        _photos(pairs, np.sort(drawn)),
-        _photos(pairs, shown),
+        read(np.sort(drawn)),
+        read(shown),
         places.reshape(rows.shape),
         correct,
     )
-
-
-def _photos(
-    pairs: Pairs, indices: Int[np.ndarray, " n"]
-) -> UInt8[np.ndarray, "n s s 3"]:
-    size = pairs.manifest["size"]
-    photos = [pairs[int(i)]["photo"] for i in indices]
-    return np.array(photos, np.uint8).reshape(-1, size, size, 3)
 
 
 def _identities(pairs: Pairs, identities: Mapping[str, str] | None) -> Sequence[str]:
@@ -432,15 +438,15 @@ def score_answers(
     """All scores of all methods; of k answers the first is scored, the rest for diversity.
 
     Args:
-      task: the sketches and the true photographs.
-      answers: photographs of each method.
+      task: what was asked for, and the truth.
+      answers: pictures of each method.
       around: what else they are compared with.
       cache: folder of feature vectors that were computed before.
       seed: of the halves of the sets.
     """
     describe = functools.partial(_describe, cache)
     truth = {
-        name: describe(name, fn, task.photos) for name, fn in around.features.items()
+        name: describe(name, fn, task.truth) for name, fn in around.features.items()
     }
     references = {
         name: describe(name, fn, around.references)
@@ -448,10 +454,10 @@ def score_answers(
     }
     known = (around.correct >= 0).any()
     found = {}
-    for method, photos in answers.items():
-        best = photos[:, 0]
-        values = pixel_scores(best, task.photos) | sketch_scores(best, task)
-        values["diversity"] = np.array([scores.spread(k / 255) for k in photos])
+    for method, pictures in answers.items():
+        best = pictures[:, 0]
+        values = pixel_scores(best, task) | sketch_scores(best, task)
+        values["diversity"] = np.array([scores.spread(k / 255) for k in pictures])
         vectors = {
             name: describe(name, fn, best) for name, fn in around.features.items()
         }
@@ -464,35 +470,41 @@ def score_answers(
     return found
 
 
-def pixel_scores(
-    photos: UInt8[np.ndarray, "n s s 3"], truth: UInt8[np.ndarray, "n s s 3"]
-) -> _Values:
-    """SSIM and PSNR, in colour and on luma, of each photograph and the true one."""
-    x, y = (jnp.asarray(images, jnp.float32) / 255 for images in (photos, truth))
-    found = {
-        "ssim": scores.ssim(x, y),
-        "ssim_luma": scores.ssim(scores.grey(x), scores.grey(y)),
-        "psnr": scores.psnr(x, y),
-        "psnr_luma": scores.psnr(scores.grey(x), scores.grey(y)),
-    }
+def pixel_scores(pictures: UInt8[np.ndarray, "n s s 3"], task: Task) -> _Values:
+    """SSIM and PSNR of each answer and the truth, on luma; of photographs in colour too."""
+    x, y = (jnp.asarray(images, jnp.float32) / 255 for images in (pictures, task.truth))
+    found = {}
+    if task.asked == "photo":
+        found = {"ssim": scores.ssim(x, y), "psnr": scores.psnr(x, y)}
+    x, y = scores.grey(x), scores.grey(y)
+    found |= {"ssim_luma": scores.ssim(x, y), "psnr_luma": scores.psnr(x, y)}
     return {name: np.asarray(value, np.float64) for name, value in found.items()}
 
 
-def sketch_scores(photos: UInt8[np.ndarray, "n s s 3"], task: Task) -> _Values:
-    """KL and F-score of each photograph, drawn again at its own size, and the input.
+def sketch_scores(pictures: UInt8[np.ndarray, "n s s 3"], task: Task) -> _Values:
+    """KL and F-score of each answer's sketch and the true one.
 
-    Nothing of ready pairs: how their sketches were drawn is not known.
+    Of a photograph, it is drawn again at its own size; nothing of ready pairs, since how
+    their sketches were drawn is not known.
     """
-    if task.style == GIVEN:
+    if task.asked == "sketch":
+        drawn = pictures[..., 0]
+    elif task.style == GIVEN:
         return {}
-    size, styles = photos.shape[1], (task.style,)
-    redrawn = np.stack(
-        [draw_pair(Example(p, None), size, styles)[1][task.style] for p in photos]
-    )
-    y, g = (x.astype(np.float32) / 255 for x in (task.sketches, redrawn))
+    else:
+        drawn = _draw_again(pictures, task.style)
+    y, g = (x.astype(np.float32) / 255 for x in (task.sketches, drawn))
     kl = scores.sketch_kl(jnp.asarray(y), jnp.asarray(g))
     strokes = [scores.stroke_f_score(a, b) for a, b in zip(g, y, strict=True)]
     return {"sketch_kl": np.asarray(kl, np.float64), "sketch_f": np.array(strokes)}
+
+
+def _draw_again(
+    photos: UInt8[np.ndarray, "n s s 3"], style: str
+) -> UInt8[np.ndarray, "n s s"]:
+    size = photos.shape[1]
+    pairs = (draw_pair(Example(photo, None), size, (style,)) for photo in photos)
+    return np.stack([sketches[style] for _, sketches in pairs])
 
 
 def face_scores(
@@ -595,7 +607,7 @@ def _describe_block(
     return known["vectors"]
 
 
-def _table(style: str, scored: Mapping[str, Scored], plan: Plan) -> dict[str, Any]:
+def _table(task: Task, scored: Mapping[str, Scored], plan: Plan) -> dict[str, Any]:
     """Estimates and paired differences, as JSON."""
     seed, reference = plan.seed, scored[plan.compare_to]
     differences = {
@@ -604,10 +616,13 @@ def _table(style: str, scored: Mapping[str, Scored], plan: Plan) -> dict[str, An
         if method != plan.compare_to
     }
     return {
-        "direction": DIRECTION,
-        "style": style,
+        "direction": task.direction,
+        "style": task.style,
         "methods": {
-            method: {"label": METHODS[method], "scores": _estimates(found, seed)}
+            method: {
+                "label": LABELS[task.asked][method],
+                "scores": _estimates(found, seed),
+            }
             for method, found in scored.items()
         },
         "differences": differences,
@@ -644,7 +659,7 @@ def _rows(task: Task, scored: Mapping[str, Scored]) -> Iterator[dict[str, Any]]:
     """One for each method and example, for a CSV file."""
     for method, found in scored.items():
         for i, name in enumerate(task.names):
-            row = {"direction": DIRECTION, "style": task.style, "method": method}
+            row = {"direction": task.direction, "style": task.style, "method": method}
             numbers = {key: values[i] for key, values in found.values.items()}
             told = {key: "" if np.isnan(x) else f"{x:g}" for key, x in numbers.items()}
             yield row | {"name": name} | told
@@ -656,7 +671,7 @@ def _settings(
     training: Pairs | None,
     search: Search | None,
     plan: Plan,
-    around: Surroundings,
+    arounds: Sequence[Surroundings],
 ) -> dict[str, Any]:
     """All that decides the numbers; folders by name alone."""
     return {
@@ -669,9 +684,11 @@ def _settings(
         "train_data": training.folder.name if training else None,
         "num_training": len(training) if training else 0,
         "search": dataclasses.asdict(search) if search else None,
-        "num_references": len(around.references),
-        "num_people": around.galleries.shape[1],
-        "features": list(around.features),
+        "num_references": len(arounds[0].references),
+        "num_people": max(around.galleries.shape[1] for around in arounds),
+        "features": list(
+            dict.fromkeys(n for around in arounds for n in around.features)
+        ),
         **dataclasses.asdict(plan),
     }
 
@@ -688,20 +705,22 @@ def _versions(plan: Plan) -> dict[str, str]:
     return found
 
 
-def _notes(around: Surroundings, pairs: Pairs, plan: Plan) -> list[str]:
+def _notes(arounds: Sequence[Surroundings], pairs: Pairs, plan: Plan) -> list[str]:
     """What is left out, and why."""
     notes = []
-    if len(around.references) < MIN_SET:
+    num_references = len(arounds[0].references)
+    if num_references < MIN_SET:
         notes.append(
-            f"realism is not scored: {len(around.references)} photographs of the split "
+            f"realism is not scored: {num_references} pictures of the split "
             f"are no examples, {MIN_SET} are needed; ask for fewer examples"
         )
-    elif min(len(around.references), plan.num_examples) < MIN_FRECHET:
+    elif min(num_references, plan.num_examples) < MIN_FRECHET:
         notes.append(
             f"no Frechet distance: it takes {MIN_FRECHET} examples and as many other "
-            f"photographs, and there are {plan.num_examples} and {len(around.references)}"
+            f"pictures, and there are {plan.num_examples} and {num_references}"
         )
-    if plan.use_faces and not (around.correct >= 0).any():
+    known = any((around.correct >= 0).any() for around in arounds)
+    if plan.use_faces and "sketch2photo" in plan.directions and not known:
         notes.append("no identification: nobody is known to have two photographs")
     if GIVEN in pairs.styles:
         notes.append("ready pairs cannot be drawn again: no score of their sketches")
@@ -749,16 +768,15 @@ def _write_sheets(
             pictures = [_caption(part, quality[i], 2 * len(task.photos[i]))]
             pictures += _pictures(task, found, int(i))
             rows.append(pictures)
-    captions = ["luma SSIM", "sketch", *found]
-    sheets.save(
-        sheets.captioned_grid(rows, captions), output / f"{task.style}_sheet.png"
-    )
+    captions = ["luma SSIM", task.given, *found]
+    stem = results.stem({"direction": task.direction, "style": task.style})
+    sheets.save(sheets.captioned_grid(rows, captions), output / f"{stem}_sheet.png")
     joint = found[method].joint
     if joint is not None:
         generated = [
             [sheets.enlarge(joint[i]) for i in which] for which in parts.values()
         ]
-        path = output / f"{task.style}{results.FIGURE_SUFFIX}"
+        path = output / f"{stem}{results.FIGURE_SUFFIX}"
         sheets.save(sheets.grid(generated), path)
 
 
@@ -767,8 +785,9 @@ def _caption(part: str, quality: float, height: int) -> sheets.Picture:
 
 
 def _pictures(task: Task, found: Mapping[str, Answers], i: int) -> list[sheets.Picture]:
-    pictures = [sheets.grey_picture(task.sketches[i].astype(np.float32) / 255)]
+    sketch = answering.in_colour(task.sketches[i])
+    pictures = [sketch if task.given == "sketch" else task.photos[i]]
     for answer in found.values():
         joint = answer.joint
-        pictures.append(answer.photos[i, 0] if joint is None else joint[i])
+        pictures.append(answer.pictures[i, 0] if joint is None else joint[i])
     return [sheets.enlarge(picture) for picture in pictures]

@@ -1,16 +1,15 @@
-"""Completes held-out sketches and scores them against their photographs, beside baselines."""
+"""Completes held-out sketches or photographs and scores the answers, beside baselines."""
 
 import sys
 from pathlib import Path
 
 from absl import app, flags
 
-from cgan_jax.configs import default
+from cgan_jax.configs import default, presets
 from cgan_jax.launch import start
 
 FLAGS = flags.FLAGS
 _defaults = default.get_config()
-_projection = _defaults.projection
 flags.DEFINE_string(
     "model", "faces", "Bundled model, folder of a published one, or training workdir."
 )
@@ -29,7 +28,12 @@ flags.DEFINE_enum(
 flags.DEFINE_list(
     "style", None, "Sketch styles, separated by commas; the model's if not given."
 )
-flags.DEFINE_integer("num_examples", 500, "Sketches to complete, drawn by the seed.", 1)
+flags.DEFINE_list(
+    "direction",
+    ["sketch2photo"],
+    "What is completed: sketch2photo, photo2sketch, or both, separated by a comma.",
+)
+flags.DEFINE_integer("num_examples", 500, "Pairs to complete, drawn by the seed.", 1)
 flags.DEFINE_list(
     "methods",
     ["model", "nearest_kl", "nearest_l2", "mean", "random", "true"],
@@ -53,14 +57,16 @@ flags.DEFINE_string(
     "output", None, "Folder of the scores and the cache.", required=True
 )
 flags.DEFINE_integer("seed", 0, "Seed of examples, starts, and intervals.")
-flags.DEFINE_integer(
-    "num_candidates", _projection.num_candidates, "Answers to each sketch.", 1
+flags.DEFINE_enum(
+    "preset",
+    "default",
+    presets.NAMES,
+    "The model's search; the flags below take the place of its values.",
 )
-flags.DEFINE_integer(
-    "num_starts", _projection.num_starts, "Latents that are ranked first.", 1
-)
-flags.DEFINE_integer("steps", _projection.num_steps, "Steps of the search.", 0)
-flags.DEFINE_integer("block_size", 1, "Sketches searched for side by side.", 1)
+flags.DEFINE_integer("num_candidates", None, "Answers to each example.", 1)
+flags.DEFINE_integer("num_starts", None, "Latents that are ranked first.", 1)
+flags.DEFINE_integer("steps", None, "Steps of the search.", 0)
+flags.DEFINE_integer("block_size", 1, "Examples searched for side by side.", 1)
 
 _REMINDER = (
     "The test split is for final tables: whatever is chosen is chosen on validation."
@@ -74,16 +80,19 @@ def main(argv: list[str]) -> None:
         print(_REMINDER, file=sys.stderr)
     from cgan_jax import evaluation  # after the flags: --help stays fast
 
-    changes = {
+    given = {
         "num_starts": FLAGS.num_starts,
         "num_candidates": FLAGS.num_candidates,
         "num_steps": FLAGS.steps,
     }
+    changed = {name: value for name, value in given.items() if value is not None}
+    search = dict(presets.get_projection(FLAGS.preset)) | changed
     try:
         plan = evaluation.Plan(
+            directions=tuple(FLAGS.direction),
             methods=tuple(FLAGS.methods),
             num_examples=FLAGS.num_examples,
-            num_answers=FLAGS.num_candidates,
+            num_answers=search["num_candidates"],
             compare_to=FLAGS.compare_to,
             seed=FLAGS.seed,
             block_size=FLAGS.block_size,
@@ -97,7 +106,7 @@ def main(argv: list[str]) -> None:
             Path(FLAGS.output),
             plan,
             styles=FLAGS.style,
-            search=dict(_projection) | changes,
+            search=search,
             cache_dir=_defaults.data.cache_dir,
             identities=FLAGS.identities,
             features=FLAGS.features,

@@ -57,6 +57,6 @@ def test_random_photographs_depend_on_the_seed_and_repeat_none():
     assert (retrieval.random(5, 8, 8, seed=1) != found).any()
 
 
-def test_the_mean_photograph_is_rounded():
-    photos = [np.full((2, 2, 3), level, np.uint8) for level in (10, 250, 255)]
-    assert (retrieval.mean_photograph(photos) == 172).all()  # 171.67
+def test_the_mean_picture_is_rounded():
+    pictures = [np.full((2, 2, 3), level, np.uint8) for level in (10, 250, 255)]
+    assert (retrieval.mean_picture(pictures) == 172).all()  # 171.67

@@ -8,7 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tiny_models import random_model
+
+from cgan_jax import complete
+from cgan_jax.answers import Task
+from cgan_jax.configs import default
+from cgan_jax.projection import Search, count_passes
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(FOLDER))
@@ -16,6 +23,7 @@ sys.path.insert(0, str(FOLDER))
 import _growth
 import _kinds
 import _machine
+import _quality
 import _records
 import _settings
 import _turns
@@ -191,6 +199,55 @@ def test_a_record_of_growth_is_json():
     assert {"seconds_each", "seconds_fixed", "largest_deviation"} < set(record)
 
 
+def curve(preset, passes, kl):
+    kl = np.asarray(kl, float)
+    scores = {"sketch_kl": kl, "photo_mse": kl / 10, "ssim_luma": 1 - kl / 10}
+    return _quality.Curve(preset, [0, 5, 9], passes, scores, 0.5)
+
+
+def test_passes_to_a_level_by_hand():
+    ours = curve("default", [10, 20, 40], [[4, 6], [2, 2], [1, 3.2]])
+    other = curve("other", [7, 100, 400], [[9, 9], [1, 1], [2, 2.5]])
+    found = _quality.passes_to_level(ours, other)
+    assert (found["preset"], found["level_of"]) == ("default", "other")
+    assert found["passes_there"] == 400
+    assert [found[f"passes_{name}"] for name in _quality.YARDSTICKS] == [20, 20, 20]
+    assert found["ratio_ssim_luma"] == 20
+    found = _quality.passes_to_level(other, curve("best", [1, 2, 3], [[0]] * 3))
+    assert found["passes_sketch_kl"] is None and found["ratio_photo_mse"] is None
+
+
+def test_a_curve_ends_at_the_answers_of_the_search():
+    model = random_model()
+    search = dict(default.get_config().projection)
+    search |= {"num_starts": 64, "stages": ((6, 2),), "num_candidates": 2}
+    search = Search(**search | {"num_steps": 4})
+    rng = np.random.default_rng(0)
+    size = model.models.gen.height
+    sketches = rng.integers(0, 256, (3, size, size), np.uint8)
+    photos = rng.integers(0, 256, (3, size, size, 3), np.uint8)
+    task = Task("xdog", ("a", "b", "c"), sketches, photos)
+    found = _quality._follow("mine", model, task, search, block_size=2, seed=0)
+    assert found.steps == [0, 1, 2, 3, 4, 5, 6]
+    passes = count_passes(search)
+    assert found.passes[0] == 64 + 6 and found.passes[-1] == passes.alone
+    assert found.passes[2] == 64 + 2 * 6 * 2 + 6
+    targets, mask = task.targets()
+    answers = list(
+        complete.search_targets(model, targets, mask, search, seed=0, block_size=2)
+    )
+    joint = np.stack([answer.joint[0] for answer in answers])
+    want = _quality._scores(joint, task)
+    for name, values in found.scores.items():
+        assert values.shape == (7, 3)
+        np.testing.assert_allclose(values[-1], want[name], rtol=1e-3)
+    (*_, last) = _quality.records(found, {"model": "tiny"}, seed=0)
+    assert last["sketch_kl"] == pytest.approx(
+        found.scores["sketch_kl"][-1].mean(), 1e-3
+    )
+    assert "seconds_each" in last
+
+
 def python(*arguments):
     return subprocess.run(
         [sys.executable, *arguments],
@@ -252,6 +309,14 @@ def test_the_input_pipeline_is_measured_beside_a_step():
     assert record["ratio_to_step"] == pytest.approx(
         record["read_per_s"] / record["step_per_s"], rel=1e-3
     )
+
+
+def test_quality_needs_data(tmp_path):
+    result = python("projection.py", "--quality")
+    assert result.returncode == 1 and "--quality needs --data" in result.stderr
+    result = python("projection.py", "--quality", f"--data={tmp_path}")
+    assert result.returncode == 1
+    assert f"error: {tmp_path} holds no prepared data set" in result.stderr
 
 
 def test_the_input_pipeline_names_data_that_is_not_prepared(tmp_path):

@@ -28,6 +28,7 @@ ALL = tuple(answers.METHODS)
 
 def plan(**changes):
     settings = {
+        "directions": ("sketch2photo",),
         "methods": ALL,
         "num_examples": 6,
         "num_answers": 2,
@@ -109,8 +110,8 @@ def test_an_evaluation_leaves_scores_tables_rows_and_sheets(output):
         "examples.csv",
         "scores.json",
         "scores.md",
-        "xdog_generated.png",
-        "xdog_sheet.png",
+        "sketch2photo_xdog_generated.png",
+        "sketch2photo_xdog_sheet.png",
     ]
     assert "| contextual GAN |" in (output / "scores.md").read_text()
 
@@ -190,10 +191,10 @@ def test_the_mean_and_the_nearest_come_from_the_training_split(output, training,
     chosen = evaluation.choose_examples(len(pairs), 6, 0)
     task = answers.read_task(pairs, chosen, "xdog")
     photos = np.stack([training[i]["photo"] for i in range(len(training))])
-    mean = answers.baseline("mean", task, training, 2, seed=0).photos
+    mean = answers.baseline("mean", task, training, 2, seed=0).pictures
     np.testing.assert_allclose(mean[3, 0], photos.mean(0), atol=0.5)
     for method in ("nearest_kl", "nearest_l2", "random"):
-        found = answers.baseline(method, task, training, 2, seed=0).photos
+        found = answers.baseline(method, task, training, 2, seed=0).pictures
         assert found.shape == (6, 2, 16, 16, 3)
         assert (found[:, :, None] == photos).all((3, 4, 5)).any(2).all()
 
@@ -207,7 +208,7 @@ def test_a_second_run_reads_completions_and_changes_no_score(
     def fail(*args, **kwargs):
         raise AssertionError("completed anew")
 
-    monkeypatch.setattr(answers.complete, "search_sketches", fail)
+    monkeypatch.setattr(answers.complete, "search_targets", fail)
     evaluation.evaluate(random_model(), pairs, training, SEARCH, again, plan())
     assert read_scores(again)["tables"] == read_scores(output)["tables"]
     assert read_rows(again) == read_rows(output)
@@ -222,13 +223,13 @@ def test_an_interrupted_run_completes_what_is_missing(
     assert len(completed) == 6
     for path in completed[:2]:
         path.unlink()
-    search, asked = answers.complete.search_sketches, []
+    search, asked = answers.complete.search_targets, []
 
-    def count(model, sketches, *args, **kwargs):
-        asked.append(len(sketches))
-        return search(model, sketches, *args, **kwargs)
+    def count(model, targets, *args, **kwargs):
+        asked.append(len(targets))
+        return search(model, targets, *args, **kwargs)
 
-    monkeypatch.setattr(answers.complete, "search_sketches", count)
+    monkeypatch.setattr(answers.complete, "search_targets", count)
     evaluation.evaluate(random_model(), pairs, training, SEARCH, again, plan())
     assert asked == [2]
     assert read_rows(again) == read_rows(output)
@@ -307,11 +308,39 @@ def test_nobody_known_twice_means_no_identification(fake_faces, pairs, tmp_path)
 
 def test_realism_is_compared_with_photographs_that_are_no_examples(pairs):
     chosen = evaluation.choose_examples(len(pairs), 6, 0)
-    around = evaluation._surroundings(pairs, chosen, plan(), None, {})
-    assert len(around.references) == 14
-    task = answers.read_task(pairs, chosen, "xdog")
-    for photo in task.photos:
-        assert not (around.references == photo).all((1, 2, 3)).any()
+    for direction in evaluation.DIRECTIONS:
+        task = answers.read_task(pairs, chosen, "xdog", direction)
+        around = evaluation._surroundings(pairs, chosen, task, plan(), None, {})
+        assert len(around.references) == 14
+        for picture in task.truth:
+            assert not (around.references == picture).all((1, 2, 3)).any()
+
+
+def test_photographs_are_turned_into_sketches(pairs, training, tmp_path):
+    methods = plan(directions=evaluation.DIRECTIONS, num_examples=8)
+    report = evaluation.evaluate(
+        random_model(), pairs, training, SEARCH, tmp_path, methods
+    )
+    _, table = report["tables"]
+    assert (table["style"], table["direction"]) == ("xdog", "photo2sketch")
+    found = {m: method["scores"] for m, method in table["methods"].items()}
+    assert "ssim" not in found["model"] and "face_found" not in found["model"]
+    assert found["true"]["sketch_kl"]["value"] == pytest.approx(0, abs=1e-6)
+    assert found["true"]["sketch_f"]["value"] == 1
+    assert found["model"]["sketch_kl"]["value"] > 0.01
+    assert "kernel_distance/HOG and colour histograms" in found["mean"]
+    assert table["methods"]["mean"]["label"] == "mean training sketch"
+    rows = [row for row in read_rows(tmp_path) if row["direction"] == "photo2sketch"]
+    assert len(rows) == 8 * len(ALL)
+    assert (tmp_path / "photo2sketch_xdog_generated.png").is_file()
+
+
+def test_a_photograph_of_the_training_set_finds_its_sketch(training):
+    chosen = np.array([7, 2])
+    task = answers.read_task(training, chosen, "xdog", "photo2sketch")
+    for method in ("nearest_kl", "nearest_l2"):
+        found = answers.baseline(method, task, training, 2, seed=0).pictures
+        np.testing.assert_array_equal(found[:, 0], task.truth)
 
 
 def test_small_sets_have_no_distances_and_large_ones_have_both(monkeypatch):
@@ -342,6 +371,7 @@ def test_more_examples_than_pictures_names_both(pairs, training, tmp_path):
         ({"methods": ("model", "best")}, "unknown method best: choose of model, "),
         ({"methods": ()}, "unknown method none"),
         ({"compare_to": "other"}, "compare_to is 'other'"),
+        ({"directions": ("photo2photo",)}, "unknown direction photo2photo: choose of"),
     ],
 )
 def test_a_plan_that_cannot_be_is_explained(changes, message):

@@ -117,8 +117,12 @@ def snapshot(workdir):
 @pytest.fixture(scope="module")
 def undisturbed(start, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run")
-    finish(start(workdir))
+    finish(start(workdir, "--profile_steps=2"))
     return workdir
+
+
+def test_a_run_is_profiled_where_it_is_asked_for(undisturbed):
+    assert list((undisturbed / "profile").rglob("*.xplane.pb"))
 
 
 def assert_same_end(workdir, undisturbed):

@@ -87,7 +87,7 @@ def evaluation(tmp_path):
     folder.mkdir(parents=True)
     (folder / "scores.json").write_text(json.dumps(EVALUATION))
     picture = Image.fromarray(np.full((2, 2, 3), 7, np.uint8))
-    for name in ("xdog_generated.png", "xdog_sheet.png"):
+    for name in ("sketch2photo_xdog_generated.png", "sketch2photo_xdog_sheet.png"):
         picture.save(folder / name)
     return folder / "scores.json"
 
@@ -151,10 +151,10 @@ def test_the_document_holds_every_evaluation_and_its_generated_pictures(
     results.write_document([evaluation], document)
     text = document.read_text()
     assert text.startswith("# Results")
-    assert "](figures/results_tiny_run_xdog.png)" in text
+    assert "](figures/results_tiny_run_sketch2photo_xdog.png)" in text
     files = [p.relative_to(tmp_path / "docs") for p in (tmp_path / "docs").rglob("*.*")]
     assert sorted(map(str, files)) == [
-        "figures/results_tiny_run_xdog.png",
+        "figures/results_tiny_run_sketch2photo_xdog.png",
         "results.md",
     ]
 

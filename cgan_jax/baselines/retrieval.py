@@ -25,6 +25,8 @@ def nearest(
 ) -> Int[np.ndarray, "n k"]:
     """Indices of the training sketches that are nearest to each sketch, nearest first.
 
+    Photographs in grey may take the place of sketches, on both sides.
+
     Args:
       sketches: y; 255 is paper.
       training: t, at least `count`.
@@ -51,13 +53,13 @@ def random(
     return np.array(drawn).reshape(num_sketches, count)
 
 
-def mean_photograph(
-    photos: Iterable[UInt8[np.ndarray, "s s 3"]],
+def mean_picture(
+    pictures: Iterable[UInt8[np.ndarray, "s s 3"]],
 ) -> UInt8[np.ndarray, "s s 3"]:
-    """The mean of photographs, pixel by pixel, rounded; they are read one at a time."""
+    """The mean of pictures, pixel by pixel, rounded; they are read one at a time."""
     total, count = np.zeros(()), 0
-    for photo in photos:
-        total, count = total + photo, count + 1
+    for picture in pictures:
+        total, count = total + picture, count + 1
     return np.rint(total / count).astype(np.uint8)
 
 
