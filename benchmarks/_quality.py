@@ -125,14 +125,17 @@ def _look(
 
 
 def _scores(joint: np.ndarray, task: Any) -> dict[str, np.ndarray]:
+    import jax.numpy as jnp
+
     from cgan_jax import images, scores
 
-    sketches, photos = ((half + 1) / 2 for half in images.split(joint))
-    truth = task.photos.astype(np.float32) / 255
-    true_sketches = task.sketches.astype(np.float32) / 255
+    sketches, photos = (jnp.asarray(half + 1) / 2 for half in images.split(joint))
+    truth, drawn = (
+        jnp.asarray(x, jnp.float32) / 255 for x in (task.photos, task.sketches)
+    )
     found = {
-        "sketch_kl": scores.sketch_kl(true_sketches, images.luma(sketches)),
-        "photo_mse": np.square(photos - truth).mean((1, 2, 3)),
+        "sketch_kl": scores.sketch_kl(drawn, images.luma(sketches)),
+        "photo_mse": jnp.square(photos - truth).mean((1, 2, 3)),
         "ssim_luma": scores.ssim(scores.grey(photos), scores.grey(truth)),
     }
     return {name: np.asarray(values, np.float64) for name, values in found.items()}

@@ -73,12 +73,13 @@ class StridedConvTranspose(nn.Module):
     features: int
     use_bias: bool
     dtype: Any = jnp.float32
+    conv_fn: Callable[[Array, Array], Array] = strided_conv.conv_transpose
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 f"]:
         shape = (_KERNEL_SIZE, _KERNEL_SIZE, self.features, x.shape[-1])
         kernel = self.param("kernel", _kernel_init, shape).astype(self.dtype)
-        y = strided_conv.conv_transpose(x.astype(self.dtype), kernel)
+        y = self.conv_fn(x.astype(self.dtype), kernel)
         return _add_bias(self, y) if self.use_bias else y
 
 
@@ -112,6 +113,8 @@ class Generator(nn.Module):
       dtype: type of the computation; parameters and the image stay float32.
       bn_decay: decay of the running averages of batch norm.
       axis_name: mapped axis over which batch norm takes its statistics, if any.
+      conv_fn: `strided_conv.conv_transpose`, or `strided_conv.phase_conv_transpose` for
+        passes of few images without gradients.
     """
 
     base_filters: int = 64
@@ -120,6 +123,7 @@ class Generator(nn.Module):
     dtype: Any = jnp.float32
     bn_decay: float = 0.9
     axis_name: str | None = None
+    conv_fn: Callable[[Array, Array], Array] = strided_conv.conv_transpose
 
     @nn.compact
     def __call__(self, z: Float[Array, "n z"], train: bool) -> Float[Array, "n h w 3"]:
@@ -146,10 +150,12 @@ class Generator(nn.Module):
         x = nn.relu(_batch_norm(self, train, "bn_0")(x))
         for i in range(1, layers):
             x = StridedConvTranspose(
-                channels >> i, False, self.dtype, name=f"deconv_{i}"
+                channels >> i, False, self.dtype, self.conv_fn, name=f"deconv_{i}"
             )(x)
             x = nn.relu(_batch_norm(self, train, f"bn_{i}")(x))
-        x = StridedConvTranspose(3, True, self.dtype, name=f"deconv_{layers}")(x)
+        x = StridedConvTranspose(
+            3, True, self.dtype, self.conv_fn, name=f"deconv_{layers}"
+        )(x)
         return jnp.tanh(x.astype(jnp.float32))
 
 

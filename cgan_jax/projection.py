@@ -35,7 +35,7 @@ from cgan_jax.search import (
     schedule,
     segments,
 )
-from cgan_jax.strided_conv import plain_conv
+from cgan_jax.strided_conv import phase_conv_transpose, plain_conv
 
 __all__ = [
     "Candidates",
@@ -56,8 +56,8 @@ __all__ = [
     "project",
 ]
 
-# Images are generated this many at a time, by one executable.
-_BLOCK = 64
+# Images of starts and answers are generated this many at a time, by one executable.
+_BLOCK = 16
 _SIDES: tuple[Side, ...] = ("sketch", "photo")
 _LARGEST = 1.0 - 1e-6  # of z where its bound is smooth: u stays finite
 
@@ -88,12 +88,12 @@ class Starts(NamedTuple):
 
     Attributes:
       z: latents in [-1, 1].
-      joint: G(z) in [-1, 1], in blocks of 64, the last filled up.
+      joint: G(z) in [-1, 1], in blocks of 16, the last filled up.
       key: for what else a search draws.
     """
 
     z: Float[Array, "n z"]
-    joint: tuple[Float[Array, "64 h w 3"], ...]
+    joint: tuple[Float[Array, "block h w 3"], ...]
     key: Key[Array, ""]
 
 
@@ -330,19 +330,24 @@ def _compiled(
 # ---------------------------------------------------------------------- pictures
 
 _sample_z = jax.jit(sample_z, static_argnums=(1, 2))
-_generate = jax.jit(generate, static_argnums=0)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _generate(gen: Generator, variables: Any, z: Array) -> Array:
+    once = gen.clone(conv_fn=phase_conv_transpose)  # compiles at once
+    return generate(once, variables, z)
 
 
 def _generate_blocks(
     gen: Generator, variables: Any, z: Float[Array, "*n z"]
-) -> tuple[Float[Array, "64 h w 3"], ...]:
+) -> tuple[Float[Array, "block h w 3"], ...]:
     starts = range(0, int(np.prod(z.shape[:-1])), _BLOCK)
     return tuple(_generate(gen, variables, _block(z, np.int32(i))) for i in starts)
 
 
 @jax.jit
-def _block(z: Float[Array, "*n z"], start: Array) -> Float[Array, "64 z"]:
-    """64 latents of a row that is filled up with zeros."""
+def _block(z: Float[Array, "*n z"], start: Array) -> Float[Array, "block z"]:
+    """16 latents of a row that is filled up with zeros."""
     flat = z.reshape(-1, z.shape[-1])
     padded = jnp.pad(flat, ((0, -len(flat) % _BLOCK), (0, 0)))
     return lax.dynamic_slice_in_dim(padded, start, _BLOCK)
@@ -412,10 +417,10 @@ def _sum(terms: dict[Side, Array], numbers: Numbers) -> Array:
 
 
 def _perceptual(
-    variables: GanPair, joint: Array, models: GanPair, search: Search
-) -> Array:
-    logits = models.disc.apply(variables.disc, joint[None], train=False)
-    return losses.perceptual_loss(logits[0], search.perceptual_form)
+    variables: GanPair, joint: Float[Array, "n h w 3"], models: GanPair, search: Search
+) -> Float[Array, " n"]:
+    logits = models.disc.apply(variables.disc, joint, train=False)
+    return losses.perceptual_loss(logits, search.perceptual_form)
 
 
 # ------------------------------------------------------------------------ search
@@ -423,13 +428,13 @@ def _perceptual(
 
 @functools.partial(jax.jit, static_argnames=("search", "sides"))
 def _rank(
-    joint: Float[Array, "64 h w 3"],
+    joint: Float[Array, "block h w 3"],
     target: Float[Array, "b h w 3"],
     mask: Array,
     numbers: Numbers,
     search: Search,
     sides: tuple[Side, ...],
-) -> Float[Array, "64 b"]:
+) -> Float[Array, "block b"]:
     """The contextual loss of each image for each target, as at the first step."""
     search = dataclasses.replace(search, direction=search.start_direction)
     views = functools.partial(_views, mask=mask, widths=search.blur_widths, sides=sides)
@@ -443,7 +448,7 @@ def _rank(
 
 @functools.partial(jax.jit, static_argnames="search")
 def _begin(
-    ranked: list[Float[Array, "64 b"]],
+    ranked: list[Float[Array, "block b"]],
     starts: Starts,
     target: Array,
     mask: Array,
@@ -508,26 +513,30 @@ def _advance(
     views = functools.partial(_views, mask=mask, widths=search.blur_widths, sides=sides)
     known = jax.vmap(views)(target)
 
-    def loss(free: Array, known: Views, progress: Array) -> tuple[Array, Array]:
-        joint = generate(models.gen, variables.gen, _bound(free, search)[None])[0]
-        total = contextual = _contextual(
-            views(joint), known, mask, numbers, search, progress
-        )
+    def loss(free: Float[Array, "b k z"], progress: Array) -> tuple[Array, Array]:
+        """The sum over all candidates: each one's slope is its own."""
+        z = _bound(free, search).reshape(-1, free.shape[-1])
+        joint = generate(models.gen, variables.gen, z)
+
+        def contextual_of(joint: Array, known: Views) -> Array:
+            return _contextual(views(joint), known, mask, numbers, search, progress)
+
+        candidates = joint.reshape(*free.shape[:2], *joint.shape[1:])
+        each = jax.vmap(jax.vmap(contextual_of, (0, None)))(candidates, known)
+        total = each.sum()
         if search.perceptual_weight and search.perceptual_role == "steers":
             weight = schedule(search.perceptual_schedule, progress)
             weight = weight * numbers.perceptual_weight
-            total = total + weight * _perceptual(variables, joint, models, search)
-        return total, contextual
+            total += weight * _perceptual(variables, joint, models, search).sum()
+        return total, each
 
-    gradient = jax.vmap(
-        jax.vmap(jax.grad(loss, has_aux=True), (0, None, None)), (0, 0, None)
-    )
+    gradient = jax.grad(loss, has_aux=True)
 
     def step(state: SearchState, _: None) -> tuple[SearchState, None]:
         progress = jnp.minimum(state.step / max(search.total_steps, 1), 1.0)
         free = _unbound(state.z, search)
         slope, contextual = gradient(
-            _with_noise(free, state, numbers, search, progress), known, progress
+            _with_noise(free, state, numbers, search, progress), progress
         )
         updates, opt_state = tx.update(slope, state.opt_state)
         rate = numbers.learning_rate * schedule(search.learning_rate_schedule, progress)
@@ -594,7 +603,7 @@ def _score(
     target: Float[Array, "b h w 3"],
     mask: Array,
     z: Float[Array, "b k z"],
-    blocks: tuple[Float[Array, "64 h w 3"], ...],
+    blocks: tuple[Float[Array, "block h w 3"], ...],
     numbers: Numbers,
     models: GanPair,
     search: Search,
@@ -604,9 +613,8 @@ def _score(
     count = z.shape[0] * z.shape[1]
     joint = jnp.concatenate(blocks)[:count]
     judge = models.disc.clone(conv_fn=plain_conv)  # once: compiles at once
-    logits = judge.apply(variables.disc, joint, train=False)
-    perceptual = losses.perceptual_loss(logits, search.perceptual_form)
-    perceptual = perceptual.reshape(z.shape[:2])
+    once = GanPair(models.gen, judge)
+    perceptual = _perceptual(variables, joint, once, search).reshape(z.shape[:2])
     joint = joint.reshape(*z.shape[:2], *joint.shape[1:])
 
     views = functools.partial(_views, mask=mask, widths=(), sides=sides)

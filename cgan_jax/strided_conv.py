@@ -28,6 +28,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float
@@ -73,6 +74,45 @@ def plain_conv_transpose(y: Narrow, w: Kernel) -> Wide:
     n, h, width, _ = y.shape
     x = jax.ShapeDtypeStruct((n, 2 * h, 2 * width, w.shape[2]), y.dtype)
     return jax.linear_transpose(lambda x: plain_conv(x, w), x)(y)[0]
+
+
+def phase_conv_transpose(y: Narrow, w: Kernel) -> Wide:
+    """`conv_transpose` as one convolution of stride 1, for a pass without gradients.
+
+    Four times the output channels, one for each parity of the output pixel. On CPUs it
+    compiles at once and runs at half the speed of the forms below: for few pictures.
+    """
+    kernel, padding = _phase_kernel(w)
+    phases = lax.conv_general_dilated(
+        y, kernel, (1, 1), (padding,) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    return _interleaved(phases)
+
+
+def _phase_kernel(
+    w: Kernel,
+) -> tuple[Float[Array, "p p narrow phases"], tuple[int, int]]:
+    """Kernels of all parities beside each other, zero where one has no tap; the padding.
+
+    Output pixel 2j + a meets tap a + before - 2d at input pixel j + d.
+    """
+    k, _, wide, narrow = w.shape
+    before, _ = _padding(k)
+    low, high = -((k - 1 - before) // 2), (1 + before) // 2
+    taps = np.arange(2)[:, None] + before - 2 * np.arange(low, high + 1)
+    taps = np.where((taps >= 0) & (taps < k), taps, k)  # k: a tap of zeros
+    padded = jnp.pad(w, ((0, 1), (0, 1), (0, 0), (0, 0)))
+    each = padded[taps[:, None, :, None], taps[None, :, None, :]]
+    size = high - low + 1
+    kernel = each.transpose(2, 3, 5, 0, 1, 4).reshape(size, size, narrow, 4 * wide)
+    return kernel, (-low, high)
+
+
+def _interleaved(phases: Float[Array, "n h w phases"]) -> Wide:
+    """Output pixels of the four parities, in their places."""
+    n, h, width, channels = phases.shape
+    out = phases.reshape(n, h, width, 2, 2, channels // 4).transpose(0, 1, 3, 2, 4, 5)
+    return out.reshape(n, 2 * h, 2 * width, channels // 4)
 
 
 def plain_weight_gradient(x: Wide, y: Narrow, k: int) -> Kernel:
@@ -249,7 +289,7 @@ def _phase_taps(k: int, parity: int) -> tuple[int, tuple[int, int]]:
 
 
 def _sum_columns(columns: Float[Array, "n h w k k wide"]) -> Wide:
-    n, h, width, k, _, wide = columns.shape
+    _, h, width, k, _, _ = columns.shape
     rows = []
     for row in range(2):
         a, pad_a = _phase_taps(k, row)
@@ -258,8 +298,7 @@ def _sum_columns(columns: Float[Array, "n h w k k wide"]) -> Wide:
             taps = columns[:, :, :, a::2, b::2]
             taps = jnp.pad(taps, ((0, 0), pad_a, pad_b, (0, 0), (0, 0), (0, 0)))
             rows.append(_sum_shifted(taps, h, width))
-    out = jnp.stack(rows, axis=-2).reshape(n, h, width, 2, 2, wide)
-    return out.transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * h, 2 * width, wide)
+    return _interleaved(jnp.concatenate(rows, axis=-1))
 
 
 def _sum_shifted(

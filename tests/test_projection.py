@@ -153,14 +153,14 @@ def test_without_steps_the_answers_are_the_best_starts_in_order(
     )
 
 
-@pytest.mark.parametrize(("asked", "blocks"), [(5, 1), (64, 1), (65, 2)])
+@pytest.mark.parametrize(("asked", "blocks"), [(5, 1), (16, 1), (17, 2)])
 def test_as_many_starts_as_asked_are_drawn_and_generated_in_blocks(
     variables, asked, blocks
 ):
     search = dataclasses.replace(RANKING, num_starts=asked)
     starts = draw_starts(variables, KEY, models=MODELS, search=search)
     np.testing.assert_array_equal(starts.z, sample_z(KEY, asked, 5))
-    assert [len(joint) for joint in starts.joint] == [64] * blocks
+    assert [len(joint) for joint in starts.joint] == [16] * blocks
     joint = np.concatenate(starts.joint)[:asked]
     np.testing.assert_allclose(joint, generated(variables, starts.z), atol=1e-5)
 

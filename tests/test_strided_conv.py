@@ -77,6 +77,17 @@ def evaluate(names, k, form, arrays):
     return jax.jit(fn)(*arrays)
 
 
+@pytest.mark.parametrize("k", [2, 3, 4, 5, 6])
+@pytest.mark.parametrize("shape", [(2, 2, 3, 4, 5), (1, 3, 1, 3, 2)])
+def test_the_form_by_phases_equals_the_plain_one(shape, k):
+    _, y, w = draw(shape, k, np.float32)
+    want = strided_conv.plain_conv_transpose(jnp.asarray(y), jnp.asarray(w))
+    got = strided_conv.phase_conv_transpose(jnp.asarray(y), jnp.asarray(w))
+    assert_close(got, want, 1e-5)
+    text = jax.jit(strided_conv.phase_conv_transpose).lower(y, w).as_text()
+    assert text.count("stablehlo.convolution") == 1 and DILATED not in text
+
+
 # The value and the gradients of conv are the three maps.
 @pytest.mark.parametrize(
     ("k", "shape"),
