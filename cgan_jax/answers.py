@@ -182,9 +182,9 @@ def completions(
 
 def digest(model: Model) -> str:
     """Names the weights of a model and its architecture."""
-    return array_cache.content_key(
-        model.config["model"], *map(np.asarray, jax.tree.leaves(model.variables))
-    )
+    params = None if model.encoder is None else model.encoder.params
+    leaves = jax.tree.leaves((model.variables, params))
+    return array_cache.content_key(model.config["model"], *map(np.asarray, leaves))
 
 
 def _save_each(found: Iterable[Any], paths: list[Path]) -> None:

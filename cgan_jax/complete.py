@@ -26,6 +26,7 @@ from cgan_jax.projection import (
     Candidates,
     Search,
     Starts,
+    check_encoder,
     compile_project,
     count_passes,
     draw_starts,
@@ -257,7 +258,11 @@ def search_targets(
       search: the loss and the budget.
       seed: of the starts, which serve all targets.
       block_size: targets side by side.
+
+    Raises:
+      ValueError: the search asks for an encoder, see `projection.check_encoder`.
     """
+    check_encoder(model.encoder, mask, search)
     known = jnp.asarray(mask)
     shape = (block_size, *targets.shape[1:])
     starts = _starts_and_compilation(model, shape, known, search, seed)
@@ -272,6 +277,7 @@ def search_targets(
                 starts,
                 models=model.models,
                 search=search,
+                encoder=model.encoder,
             )
         )
         for i in range(len(block)):

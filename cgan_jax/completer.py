@@ -16,6 +16,7 @@ from cgan_jax.configs import presets
 from cgan_jax.drawings import prepare_drawing
 from cgan_jax.model_files import Model
 from cgan_jax.projection import (
+    Guesses,
     Search,
     SearchState,
     Starts,
@@ -24,6 +25,7 @@ from cgan_jax.projection import (
     begin_from,
     draw_starts,
     finish,
+    guess,
 )
 
 
@@ -132,18 +134,20 @@ class Completer:
 
         Raises:
           ValueError: neither sketch nor photo is given, both without a mask, or one of
-            another size.
+            another size; or the search asks an encoder that the model lacks, or one for
+            anything but a sketch.
         """
         search = search or Search(**presets.get_projection())
         count = num_candidates if z is None else len(z)
-        starts = max(search.num_starts, count)
+        starts = max(search.num_starts, count - search.encoder_starts)
         search = dataclasses.replace(search, num_candidates=count, num_starts=starts)
         key = jax.random.key(0) if key is None else key
         target = jnp.asarray(self._target(sketch, photo)[None])
         known = jnp.asarray(self._mask(sketch, photo, mask))
         if z is None:
+            guesses = self._guess(target, known, search)
             drawn = self._draw_starts(key, search)
-            state = begin(target, known, drawn, search=search)
+            state = begin(target, known, drawn, search=search, guesses=guesses)
         else:
             search = dataclasses.replace(search, stages=())
             given = jnp.asarray(z)[None]
@@ -216,6 +220,11 @@ class Completer:
         for side, half in (("sketch", sketch), ("photo", photo)):
             known += 0.0 if half is None else images.half_mask(self.size, side)
         return np.asarray(mask, np.float32) * known
+
+    def _guess(self, target: Array, mask: Array, search: Search) -> Guesses | None:
+        model = self.model
+        known = model.variables, target, mask
+        return guess(model.encoder, *known, models=model.models, search=search)
 
     def _draw_starts(self, key: Array, search: Search) -> Starts:
         """Starts, kept for the next sketch."""

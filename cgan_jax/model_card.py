@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,35 @@ def write_card(model: Model, folder: Path) -> str:
     """The card of a model that is stored in a folder, as Markdown."""
     scores = model.config["scores"]
     measured = {name: f"{x:.4g}" for name, x in scores.items()}
-    return _TEMPLATE.format(
+    card = _TEMPLATE.format(
         name=model.name,
         facts=_table(_facts(model, folder)),
         scores=_table(measured) if scores else _NO_SCORES,
     )
+    return add_encoder(card, model)
+
+
+def add_encoder(card: str, model: Model) -> str:
+    """A card with a section on the model's encoder, if any, in the place of an older one."""
+    if model.encoder is None:
+        return card
+    others = re.sub(r"\n## Encoder\n.*?(?=\n## |\Z)", "", card, flags=re.DOTALL)
+    size = sum(x.size for x in jax.tree.leaves(model.encoder.params))
+    facts = _encoder_facts(model.config["encoder"], size)
+    return f"{others.rstrip()}\n\n## Encoder\n\n{_table(facts)}\n"
+
+
+def _encoder_facts(facts: Mapping[str, Any], size: int) -> dict[str, str]:
+    return {
+        "task": "starts of searches from sketches: `--encoder_starts`",
+        "network": f"{facts['base_filters']} base filters, {size:,} parameters",
+        "training": f"{facts['num_steps']:,} steps of {facts['batch_size']} samples of G, "
+        f"their sketches distorted; learning rate {facts['learning_rate']:g}, sketch "
+        f"weight {facts['sketch_weight']:g}, seed {facts['seed']}",
+        "after it, on new samples": ", ".join(
+            f"{name} {x:.4g}" for name, x in facts["scores"].items()
+        ),
+    }
 
 
 def _facts(model: Model, folder: Path) -> dict[str, str]:

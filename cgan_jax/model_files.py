@@ -1,7 +1,8 @@
 """Published models: `weights.safetensors`, `config.json` and a card in one folder.
 
 Kernels are stored as float16, everything else as float32. The generator is the moving
-average with its own batch statistics, the discriminator is as it was trained last.
+average with its own batch statistics, the discriminator is as it was trained last. An
+encoder may stand beside them: then `config.json` has a section on it.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from safetensors.numpy import save as serialize
 
-from cgan_jax.models import GanPair, make_models
+from cgan_jax.array_cache import content_key
+from cgan_jax.models import Encoder, GanPair, TrainedEncoder, make_models
 
 FORMAT_VERSION = 1
 _PRETRAINED = Path(__file__).parent / "pretrained"
@@ -38,13 +42,17 @@ class Model:
       models: G and D.
       variables: parameters and batch statistics of G and of D, float32.
       config: what `config.json` holds: `model` (the arguments of `make_models`),
-        `style` of the sketches, and facts on the training.
+        `style` of the sketches, facts on the training, and, where there is an encoder,
+        those on it as `encoder`: `base_filters` and `generator`, the
+        `generator_digest` of the G that it was trained on, among them.
+      encoder: starts of searches from sketches; None where the model has none.
     """
 
     name: str
     models: GanPair
     variables: GanPair
     config: dict[str, Any]
+    encoder: TrainedEncoder | None = None
 
 
 def bundled_names() -> list[str]:
@@ -52,13 +60,25 @@ def bundled_names() -> list[str]:
     return sorted(path.parent.name for path in _PRETRAINED.glob(f"*/{_CONFIG}"))
 
 
-def save(folder: Path, variables: GanPair, config: dict[str, Any]) -> None:
-    """Writes a model; `config` gets the format version. An older one is replaced."""
+def save(
+    folder: Path,
+    variables: GanPair,
+    config: dict[str, Any],
+    encoder: TrainedEncoder | None = None,
+) -> None:
+    """Writes a model; `config` gets the format version. An older one is replaced.
+
+    Args:
+      folder: made if it is missing.
+      variables: of G and D.
+      config: see `Model`.
+      encoder: goes with a section `encoder` of the config.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: _stored(name, np.asarray(x))
-        for name, x in flatten_dict(variables._asdict(), sep="/").items()
-    }
+    tree = variables._asdict()
+    if encoder is not None:
+        tree["encoder"] = {"params": encoder.params}
+    tensors = _stored_tensors(tree)
     temporary = folder / f"{_WEIGHTS}.tmp"
     temporary.write_bytes(serialize(tensors))  # save_file would hide it from others
     os.replace(temporary, folder / _WEIGHTS)
@@ -66,8 +86,19 @@ def save(folder: Path, variables: GanPair, config: dict[str, Any]) -> None:
     (folder / _CONFIG).write_text(text + "\n")
 
 
+def _stored_tensors(tree: dict[str, Any]) -> dict[str, np.ndarray]:
+    flat = flatten_dict(tree, sep="/")
+    return {name: _stored(name, np.asarray(x)) for name, x in flat.items()}
+
+
 def _stored(name: str, x: np.ndarray) -> np.ndarray:
     return x.astype(np.float16 if name.endswith("kernel") else np.float32)
+
+
+def generator_digest(variables: GanPair) -> str:
+    """Names the parameters of a generator, as they are stored."""
+    tensors = _stored_tensors(variables.gen["params"])
+    return content_key(*(x for name in sorted(tensors) for x in (name, tensors[name])))
 
 
 def is_model_folder(folder: Path) -> bool:
@@ -75,11 +106,11 @@ def is_model_folder(folder: Path) -> bool:
     return (folder / _CONFIG).is_file() and (folder / _WEIGHTS).is_file()
 
 
-def load(name_or_folder: str | Path) -> Model:
-    """Reads a bundled model by its name, or a published one from its folder.
+def find_folder(name_or_folder: str | Path) -> Path:
+    """Where the files of a bundled or published model lie.
 
     Raises:
-      ModelError: there is no such model, or its files are damaged or of a later format.
+      ModelError: there is no such model.
     """
     folder = Path(name_or_folder)
     if str(name_or_folder) in bundled_names() and not is_model_folder(folder):
@@ -89,6 +120,16 @@ def load(name_or_folder: str | Path) -> Model:
             f"no model {str(name_or_folder)!r}: give one of {bundled_names()}, or a "
             f"folder with {_CONFIG} and {_WEIGHTS}"
         )
+    return folder
+
+
+def load(name_or_folder: str | Path) -> Model:
+    """Reads a bundled model by its name, or a published one from its folder.
+
+    Raises:
+      ModelError: there is no such model, or its files are damaged or of a later format.
+    """
+    folder = find_folder(name_or_folder)
     try:
         config = json.loads((folder / _CONFIG).read_text())
         tensors = load_file(folder / _WEIGHTS)
@@ -106,6 +147,35 @@ def load(name_or_folder: str | Path) -> Model:
         models = make_models(**config["model"])
         disc = {"batch_stats": {}} | tree["disc"]  # a D without a norm has none
         variables = GanPair(tree["gen"], disc)
-    except (KeyError, TypeError) as error:
+        encoder = _encoder(config, tree)
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder} is damaged ({error!r}): copy it anew") from error
-    return Model(folder.name, models, variables, config)
+    return Model(folder.name, models, variables, config, encoder)
+
+
+def make_encoder(config: dict[str, Any]) -> Encoder:
+    """The network of the encoder that the config of a model describes."""
+    model = config["model"]
+    return Encoder(config["encoder"]["base_filters"], model["z_dim"], model["height"])
+
+
+def _encoder(config: dict[str, Any], tree: dict[str, Any]) -> TrainedEncoder | None:
+    """Config and weights must agree on whether there is one, and on its tensors.
+
+    Raises:
+      KeyError, TypeError, ValueError: they do not.
+    """
+    if "encoder" not in config and "encoder" not in tree:
+        return None
+    params = tree["encoder"]["params"]
+    module = make_encoder(config)
+    sketch = jnp.zeros((1, module.height, module.height))
+    wanted = jax.eval_shape(module.init, jax.random.key(0), sketch)["params"]
+    shapes, found = (
+        {name: x.shape for name, x in flatten_dict(params, sep="/").items()}
+        for params in (wanted, params)
+    )
+    if shapes != found:
+        odd = sorted(dict(shapes.items() ^ found.items()))
+        raise ValueError(f"the encoder's tensors {odd} are not as config.json says")
+    return TrainedEncoder(module, params)

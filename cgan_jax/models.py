@@ -1,4 +1,4 @@
-"""Generator and discriminator of joint images, as pure linen modules.
+"""Generator, discriminator and encoder of joint images, as pure linen modules.
 
 The network is Figure 2 of the paper: at 64x128 the generator is linear -> 4x8x512, then
 four transposed convolutions; the discriminator mirrors it. Other heights keep the 4x8
@@ -37,6 +37,18 @@ class GanPair(NamedTuple):
 
     gen: Any
     disc: Any
+
+
+class TrainedEncoder(NamedTuple):
+    """An encoder that is ready for use.
+
+    Attributes:
+      module: the network.
+      params: its parameters.
+    """
+
+    module: Encoder
+    params: Any
 
 
 def num_layers(height: int) -> int:
@@ -211,6 +223,47 @@ class Discriminator(nn.Module):
         )
 
 
+class Encoder(nn.Module):
+    """Sketches -> latents: a start of the search for z.
+
+    Stride-2 convolutions, each followed by the normalization of the whole picture (Ba et
+    al. 2016, layer normalization), which no neighbour in the batch has a part in.
+
+    Attributes:
+      base_filters: channels after the first convolution, doubled by each.
+      z_dim: size of the latent.
+      height: side of the sketches.
+      conv_fn: see `Discriminator`.
+    """
+
+    base_filters: int = 32
+    z_dim: int = 100
+    height: int = 64
+    conv_fn: Callable[[Array, Array], Array] = strided_conv.conv
+
+    @nn.compact
+    def __call__(self, sketch: Float[Array, "n s s"]) -> Float[Array, "n z"]:
+        """Maps grey sketches in [0, 1], 1 is paper, to `(n, z_dim)` in (-1, 1).
+
+        Raises:
+          ValueError: the sketch has another size.
+        """
+        if sketch.shape[1:] != (self.height, self.height):
+            raise ValueError(
+                f"expected sketches of {self.height} pixels, got {sketch.shape[1:]}"
+            )
+        x = 1.0 - sketch[..., None]  # ink: paper, and what lies beyond the edge, is 0
+        for i in range(num_layers(self.height)):
+            x = StridedConv(
+                self.base_filters << i, False, conv_fn=self.conv_fn, name=f"conv_{i}"
+            )(x)
+            x = nn.GroupNorm(1, name=f"norm_{i}")(x)
+            x = nn.leaky_relu(x, _LEAK)
+        zeros = nn.initializers.zeros  # the first answer is the middle of all latents
+        linear = nn.Dense(self.z_dim, kernel_init=zeros, name="linear")
+        return jnp.tanh(linear(x.reshape(len(x), -1)))
+
+
 def _norm_name(layer: str | None) -> str:
     return f"{layer}_norm"
 
@@ -288,6 +341,14 @@ def generate(
     """Joint images of z on running averages: each depends on its own z alone."""
     joint: Array = gen.apply(variables, z, train=False)  # type: ignore[assignment]
     return joint
+
+
+def encode(
+    encoder: Encoder, params: Any, sketch: Float[Array, "n s s"]
+) -> Float[Array, "n z"]:
+    """Latents of grey sketches in [0, 1]: each depends on its own sketch alone."""
+    z: Array = encoder.apply({"params": params}, sketch)  # type: ignore[assignment]
+    return z
 
 
 def recompute_batch_stats(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,8 +25,16 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
 from cgan_jax import losses
-from cgan_jax.images import Side
-from cgan_jax.models import GanPair, Generator, generate, sample_z
+from cgan_jax.images import Side, half_mask
+from cgan_jax.models import (
+    Encoder,
+    GanPair,
+    Generator,
+    TrainedEncoder,
+    encode,
+    generate,
+    sample_z,
+)
 from cgan_jax.search import (
     Numbers,
     Passes,
@@ -39,6 +48,7 @@ from cgan_jax.strided_conv import phase_conv_transpose, plain_conv
 
 __all__ = [
     "Candidates",
+    "Guesses",
     "Numbers",
     "Passes",
     "Search",
@@ -48,10 +58,12 @@ __all__ = [
     "advance_stages",
     "begin",
     "begin_from",
+    "check_encoder",
     "compile_project",
     "count_passes",
     "draw_starts",
     "finish",
+    "guess",
     "keep_best",
     "project",
 ]
@@ -97,6 +109,18 @@ class Starts(NamedTuple):
     key: Key[Array, ""]
 
 
+class Guesses(NamedTuple):
+    """Latents to begin with beside the starts, each target's own.
+
+    Attributes:
+      z: latents in [-1, 1].
+      joint: G(z) in [-1, 1], in blocks of 16, the last filled up.
+    """
+
+    z: Float[Array, "b e z"]
+    joint: tuple[Float[Array, "block h w 3"], ...]
+
+
 class SearchState(NamedTuple):
     """A search under way.
 
@@ -134,6 +158,64 @@ def draw_starts(
     return Starts(z, _generate_blocks(models.gen, variables.gen, z), key)
 
 
+def guess(
+    encoder: TrainedEncoder | None,
+    variables: GanPair,
+    target: Float[Array, "b h w 3"],
+    mask: Float[Array, "h w"],
+    *,
+    models: GanPair,
+    search: Search,
+) -> Guesses | None:
+    """What an encoder takes the sketch of each target for: `search.encoder_starts` latents.
+
+    The first is its answer to the sketch itself, the others are those to the sketch
+    shifted by whole pixels, the nearest places first. Where the search keeps the spread,
+    their spread is what it keeps. Nothing is drawn: they depend on the target alone.
+
+    Args:
+      encoder: of the same generator.
+      variables: parameters and running averages of G and D.
+      target: joint images in [-1, 1]; the sketch half is read.
+      mask: as for `project`.
+      models: G and D.
+      search: for the number of latents and their spread.
+
+    Returns:
+      None if the search asks for none.
+
+    Raises:
+      ValueError: there is no encoder, or the mask shows anything but the sketch half.
+    """
+    check_encoder(encoder, mask, search)
+    if encoder is None or not search.encoder_starts:
+        return None
+    z = _encode(encoder.params, target, encoder.module, search.structure)
+    return Guesses(z, _generate_blocks(models.gen, variables.gen, z))
+
+
+def check_encoder(encoder: TrainedEncoder | None, mask: Any, search: Search) -> None:
+    """Whether there is an encoder, and a sketch for it, where a search asks for one.
+
+    Raises:
+      ValueError: there is none, or the mask shows anything but the sketch half.
+    """
+    if not search.encoder_starts:
+        return
+    if encoder is None:
+        raise ValueError(
+            f"encoder_starts is {search.encoder_starts}, but the model has no encoder: "
+            "give it one with cgan-encode, or set encoder_starts to 0"
+        )
+    traced = isinstance(mask, jax.core.Tracer)
+    if traced or not np.array_equal(mask, half_mask(len(mask), "sketch")):
+        raise ValueError(
+            f"encoder_starts is {search.encoder_starts}, but an encoder reads whole "
+            "sketches, and what is known here is not the sketch half: set encoder_starts "
+            "to 0"
+        )
+
+
 def project(
     variables: GanPair,
     target: Float[Array, "b h w 3"],
@@ -143,6 +225,7 @@ def project(
     models: GanPair,
     search: Search,
     numbers: Numbers | None = None,
+    encoder: TrainedEncoder | None = None,
 ) -> Candidates:
     """z^ = argmin L_contextual(z) + lambda L_perceptual(z), from the best of many starts.
 
@@ -157,12 +240,17 @@ def project(
       models: G and D.
       search: the loss and the budget.
       numbers: take the place of `search.numbers`; may be traced, or mapped by `vmap`.
+      encoder: the model's, for a search with `encoder_starts`.
 
     Returns:
       `search.num_candidates` answers to each target.
+
+    Raises:
+      ValueError: see `guess`.
     """
     known = variables, target, mask
-    state = begin(target, mask, starts, search=search, numbers=numbers)
+    guesses = guess(encoder, *known, models=models, search=search)
+    state = begin(target, mask, starts, search=search, numbers=numbers, guesses=guesses)
     state = advance_stages(
         *known,
         state,
@@ -182,11 +270,35 @@ def begin(
     *,
     search: Search,
     numbers: Numbers | None = None,
+    guesses: Guesses | None = None,
 ) -> SearchState:
-    """The best starts of each target, as many as the first stage refines."""
+    """The best starts of each target, as many as the first stage refines.
+
+    Args:
+      target: as for `project`.
+      mask: as for `project`.
+      starts: what `draw_starts` returned.
+      search: the loss and the budget.
+      numbers: as for `project`.
+      guesses: what `guess` returned for these targets, ranked beside the starts.
+
+    Raises:
+      ValueError: the guesses are not as many as `search.encoder_starts`.
+    """
+    given = 0 if guesses is None else guesses.z.shape[1]
+    if given != search.encoder_starts:
+        raise ValueError(
+            f"encoder_starts is {search.encoder_starts}, but {given} guesses are given: "
+            "give begin() what guess() returns for the same search"
+        )
     numbers, plan, sides = _compiled(search, numbers, mask)
-    ranked = [_rank(x, target, mask, numbers, plan, sides) for x in starts.joint]
-    return _begin(ranked, starts, target, mask, numbers, plan)
+
+    def rank(blocks: Sequence[Array]) -> list[Array]:
+        return [_rank(x, target, mask, numbers, plan, sides) for x in blocks]
+
+    ranked = rank(starts.joint)
+    own = None if guesses is None else (guesses.z, rank(guesses.joint))
+    return _begin(ranked, own, starts, target, mask, numbers, plan)
 
 
 def begin_from(
@@ -446,19 +558,67 @@ def _rank(
     return each(jax.vmap(views)(joint), jax.vmap(views)(target))
 
 
+@functools.partial(jax.jit, static_argnames=("encoder", "search"))
+def _encode(
+    params: Any, target: Float[Array, "b h w 3"], encoder: Encoder, search: Search
+) -> Float[Array, "b e z"]:
+    """One target after the other: what stands beside one cannot change its rounding."""
+    once = encoder.clone(conv_fn=plain_conv)  # compiles at once
+
+    def answers(sketch: Float[Array, "s s"]) -> Float[Array, "e z"]:
+        return encode(once, params, _shifted(sketch, search.encoder_starts))
+
+    z = lax.map(answers, losses.comparable(target, "sketch")[:, 0])
+    return _settle(_unbound(z, search), search)
+
+
+def _shifted(sketch: Float[Array, "s s"], count: int) -> Float[Array, "e s s"]:
+    """A sketch and its nearest shifts by whole pixels; paper comes in."""
+    reach = next(r for r in range(count) if (2 * r + 1) ** 2 >= count)
+    line = range(-reach, reach + 1)
+    places = sorted(itertools.product(line, line), key=lambda x: x[0] ** 2 + x[1] ** 2)
+    padded = jnp.pad(sketch, reach, constant_values=1.0)
+    return jnp.stack(
+        [
+            lax.dynamic_slice(padded, (reach + down, reach + right), sketch.shape)
+            for down, right in places[:count]
+        ]
+    )
+
+
 @functools.partial(jax.jit, static_argnames="search")
 def _begin(
     ranked: list[Float[Array, "block b"]],
+    own: tuple[Float[Array, "b e z"], list[Float[Array, "block b"]]] | None,
     starts: Starts,
     target: Array,
     mask: Array,
     numbers: Numbers,
     search: Search,
 ) -> SearchState:
-    every = jnp.concatenate(ranked)[: len(starts.z)].T
+    none = jnp.zeros((0, len(target)))
+    every = jnp.concatenate([none, *ranked])[: len(starts.z)].T
+    if own is not None:
+        every = jnp.concatenate([every, _own_losses(*own)], axis=1)
     least, best = lax.top_k(-every, search.all_stages[0][0])
-    state = _begin_from(starts.z[best], target, mask, starts.key, numbers, search)
+    z = starts.z[best] if own is None else _chosen(starts.z, own[0], best)
+    state = _begin_from(z, target, mask, starts.key, numbers, search)
     return state._replace(contextual=-least)
+
+
+def _own_losses(
+    z: Float[Array, "b e z"], ranked: list[Float[Array, "block b"]]
+) -> Float[Array, "b e"]:
+    """Of the losses of all guesses for all targets, those of each target's own."""
+    targets, count, _ = z.shape
+    every = jnp.concatenate(ranked)[: targets * count].reshape(targets, count, targets)
+    return jnp.diagonal(every, axis1=0, axis2=2).T
+
+
+def _chosen(
+    shared: Float[Array, "n z"], own: Float[Array, "b e z"], best: Int[Array, "b k"]
+) -> Float[Array, "b k z"]:
+    return jax.vmap(lambda own, best: jnp.concatenate([shared, own])[best])(own, best)
 
 
 @functools.partial(jax.jit, static_argnames="search")

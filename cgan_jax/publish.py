@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
+from absl import logging
 
 import cgan_jax
 from cgan_jax import checkpoints, model_card, model_files
@@ -15,6 +16,7 @@ from cgan_jax.model_files import Model, ModelError
 from cgan_jax.models import (
     Discriminator,
     GanPair,
+    TrainedEncoder,
     make_models,
     recompute_batch_stats,
     without_spectral_norm,
@@ -110,13 +112,38 @@ def averaged_variables(models: GanPair, state: GanState) -> GanPair:
     return GanPair(gen, disc)
 
 
+def _with_encoder_of(
+    output: Path, model: Model
+) -> tuple[dict[str, Any], TrainedEncoder | None]:
+    """The config of a new model, and the encoder of the one whose place it takes."""
+    if not model_files.is_model_folder(output):
+        return model.config, None
+    try:
+        before = model_files.load(output)
+    except ModelError:
+        return model.config, None  # it is replaced, whatever it was
+    if before.encoder is None:
+        return model.config, None
+    facts = before.config["encoder"]
+    if facts["generator"] != model_files.generator_digest(model.variables):
+        logging.warning(
+            "%s: its encoder was trained on another generator and is left out; train one "
+            "with cgan-encode",
+            output,
+        )
+        return model.config, None
+    return model.config | {"encoder": facts}, before.encoder
+
+
 def publish(workdir: Path, output: Path, checkpoint: Checkpoint = "newest") -> Model:
     """Writes the model of a run, and its card, to `output`; returns it as it was stored.
 
     A card that is there is kept as `MODEL_CARD.md.old`: somebody may have written in it.
+    An encoder that is there stays, if it was trained on this very generator.
     """
     model = load_workdir(workdir, checkpoint)
-    model_files.save(output, model.variables, model.config)
+    config, encoder = _with_encoder_of(output, model)
+    model_files.save(output, model.variables, config, encoder)
     card = output / "MODEL_CARD.md"
     if card.exists():
         card.replace(card.with_suffix(".md.old"))

@@ -191,8 +191,11 @@ def _describe_search(settings: Mapping[str, Any]) -> str:
     search = settings["search"]
     if search is None:
         return "No model was asked."
+    own = search.get("encoder_starts", 0)  # older scores know of none
+    encoder = f" and {own} of the encoder" if own else ""
     return (
-        f"Search: best of {search['num_starts']} starts, {search['num_candidates']} "
+        f"Search: best of {search['num_starts']} starts{encoder}, "
+        f"{search['num_candidates']} "
         f"candidates, {search['num_steps']} steps, D's weight "
         f"{search['perceptual_weight']:g}."
     )

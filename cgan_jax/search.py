@@ -45,6 +45,9 @@ class Search:
 
     Attributes:
       num_starts: latents that are drawn and ranked by their contextual loss.
+      encoder_starts: latents of each sketch's own that are ranked beside them: what the
+        model's encoder answers to the sketch, and to the sketch shifted by a few pixels;
+        see `projection.guess`.
       stages: candidates and steps of each stage before the last, such as
         `((32, 20), (8, 20))`: the best so many go on. None where all that is refined is
         refined to the end.
@@ -81,6 +84,7 @@ class Search:
     """
 
     num_starts: int
+    encoder_starts: int
     stages: Sequence[Sequence[int]]
     num_candidates: int
     num_steps: int
@@ -111,6 +115,11 @@ class Search:
         object.__setattr__(self, "stages", tuple(map(tuple, self.stages)))
         object.__setattr__(self, "blur_widths", tuple(map(float, self.blur_widths)))
         _check_choices(self)
+        if min(self.num_starts, self.encoder_starts) < 0:
+            raise ValueError(
+                f"num_starts is {self.num_starts}, encoder_starts {self.encoder_starts}: "
+                "neither can be negative"
+            )
         _check_stages(self)
         if min(self.blur_widths, default=0) < 0:
             raise ValueError(f"blur_widths is {self.blur_widths}: none can be negative")
@@ -154,7 +163,9 @@ def _check_choices(search: Search) -> None:
 
 
 def _check_stages(search: Search) -> None:
-    limit, of_what = search.num_starts, "num_starts"
+    limit, of_what = search.num_starts + search.encoder_starts, "num_starts"
+    if search.encoder_starts:
+        of_what += " and encoder_starts together"
     names = [f"stage {i + 1}" for i in range(len(search.stages))] + ["num_candidates"]
     for name, (count, steps) in zip(names, search.all_stages, strict=True):
         if not 1 <= count <= limit:
@@ -172,7 +183,8 @@ class Passes(NamedTuple):
 
     Attributes:
       starts: forward, once for all targets of a call.
-      forward: forward, for each target.
+      forward: forward, for each target, those of its `encoder_starts` among them; the
+        encoder's own, each about half a pass of G in arithmetic, are not counted.
       backward: backward, for each target.
     """
 
@@ -189,7 +201,8 @@ class Passes(NamedTuple):
 def count_passes(search: Search) -> Passes:
     """What a search costs; a step of a candidate is one pass forward and one backward."""
     steps = sum(count * steps for count, steps in search.all_stages)
-    return Passes(search.num_starts, steps + search.num_candidates, steps)
+    forward = search.encoder_starts + steps + search.num_candidates
+    return Passes(search.num_starts, forward, steps)
 
 
 def schedule(name: Schedule, progress: Number) -> Number:

@@ -415,6 +415,7 @@ class _Reports:
         search = dataclasses.replace(
             Search(**run.config.projection),
             num_starts=report.validation_starts,
+            encoder_starts=0,  # a G in training has no encoder
             num_candidates=1,
             num_steps=report.validation_steps,
         )

@@ -15,7 +15,7 @@ from absl import logging
 
 # What a run may change when it goes on: what it watches, how long it lasts, where what
 # was computed before is kept.
-_FREE = ("report.", "projection.", "train.num_epochs", "data.cache_dir")
+_FREE = ("report.", "projection.", "encoder.", "train.num_epochs", "data.cache_dir")
 
 
 class WorkdirInUseError(OSError):
@@ -90,8 +90,8 @@ def changed_fields(
 ) -> dict[str, tuple[Any, Any]]:
     """Fields that decide what a run computes and that differ: `{name: (before, now)}`.
 
-    A field that one of them lacks is None there. How long a run lasts, what it reports
-    and how it searches are no such fields.
+    A field that one of them lacks is None there. How long a run lasts, what it reports,
+    how it searches and an encoder of later are no such fields.
     """
     old, new = _flat(before), _flat(now)
     return {

@@ -72,10 +72,19 @@ def get_config(style: str = "xdog") -> ml_collections.ConfigDict:
     config.report.validation_starts = 256  # ours; as projection.num_starts
     config.report.validation_steps = 20  # ours; as projection.num_steps
 
+    config.encoder = ml_collections.ConfigDict()
+    config.encoder.base_filters = 32  # ours; channels after the first convolution
+    config.encoder.num_steps = 1200  # ours; 15 minutes on two CPU cores at 32 filters
+    config.encoder.batch_size = 64  # ours; samples of G a step
+    config.encoder.learning_rate = 1e-3  # ours; of Adam, the highest
+    config.encoder.sketch_weight = 0.3  # ours; of the KL divergence, beside z's error
+
     config.projection = ml_collections.ConfigDict()
     # Of starts, candidates and steps, what gave the best photographs of held-out faces
     # (docs/design.md): a closer fit to the sketch washes them out.
     config.projection.num_starts = 128  # ours; latents that are ranked
+    # ours; latents of the model's encoder that are ranked beside them
+    config.projection.encoder_starts = 0
     config.projection.stages = ()  # ours; (candidates, steps) before the last stage
     config.projection.num_candidates = 2  # ours; best starts, refined side by side
     config.projection.num_steps = 18  # ours; of the last stage

@@ -39,6 +39,7 @@ def _thorough(search: ml_collections.ConfigDict) -> None:
 
 def _paper(search: ml_collections.ConfigDict) -> None:
     """What the slides and figures tell; starts, steps and optimizer are unknown."""
+    search.encoder_starts = 0  # slides; uniform z and no others
     search.direction = "y||G"  # figure; D_KL(M*y, M*G(z))
     search.start_direction = "y||G"  # slides; of input and generated sketches
     search.mass = "intensity"  # authors' code; unknown in the paper
@@ -52,6 +53,7 @@ def _paper(search: ml_collections.ConfigDict) -> None:
 def _released_code(search: ml_collections.ConfigDict) -> None:
     """`elliottwu/sText2Image`, but on running averages (docs/design.md says why)."""
     search.num_starts = 30  # authors' code
+    search.encoder_starts = 0  # authors' code
     search.num_candidates = 1  # authors' code
     search.num_steps = 1000  # authors' code
     search.optimizer = "nesterov"  # authors' code

@@ -42,7 +42,14 @@ flags.DEFINE_enum(
     "What is minimized, and how; the flags below take the place of its values.",
 )
 flags.DEFINE_integer("num_candidates", None, "Candidates that are refined.", 1)
-flags.DEFINE_integer("num_starts", None, "Latents that are ranked first.", 1)
+flags.DEFINE_integer("num_starts", None, "Latents that are ranked first.", 0)
+flags.DEFINE_integer(
+    "encoder_starts",
+    None,
+    "Latents of the model's encoder that are ranked beside them; of sketches alone, with a "
+    "model that has been through cgan-encode.",
+    0,
+)
 flags.DEFINE_integer("steps", None, "Steps of the search.", 0)
 flags.DEFINE_integer(
     "top_k",
@@ -91,6 +98,7 @@ def _complete() -> int:
     paths = complete.find_inputs(FLAGS.input)
     given = {
         "num_starts": FLAGS.num_starts,
+        "encoder_starts": FLAGS.encoder_starts,
         "num_candidates": FLAGS.num_candidates,
         "num_steps": FLAGS.steps,
     }

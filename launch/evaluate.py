@@ -64,7 +64,10 @@ flags.DEFINE_enum(
     "The model's search; the flags below take the place of its values.",
 )
 flags.DEFINE_integer("num_candidates", None, "Answers to each example.", 1)
-flags.DEFINE_integer("num_starts", None, "Latents that are ranked first.", 1)
+flags.DEFINE_integer("num_starts", None, "Latents that are ranked first.", 0)
+flags.DEFINE_integer(
+    "encoder_starts", None, "Latents of the model's encoder, ranked beside them.", 0
+)
 flags.DEFINE_integer("steps", None, "Steps of the search.", 0)
 flags.DEFINE_integer("block_size", 1, "Examples searched for side by side.", 1)
 
@@ -82,6 +85,7 @@ def main(argv: list[str]) -> None:
 
     given = {
         "num_starts": FLAGS.num_starts,
+        "encoder_starts": FLAGS.encoder_starts,
         "num_candidates": FLAGS.num_candidates,
         "num_steps": FLAGS.steps,
     }

@@ -61,7 +61,7 @@ def test_a_field_with_a_typo_is_an_error(name):
         config.train.batchsize = 3
     with pytest.raises(AttributeError):
         config.sede = 1
-    for section in ("data", "model", "train", "report", "projection"):
+    for section in ("data", "model", "train", "report", "encoder", "projection"):
         with pytest.raises(AttributeError):
             config[section].no_such_field = 1
 

@@ -34,7 +34,16 @@ ORDER = [
         "archives",
         "decoding",
     },
-    {"sketches", "losses", "models", "sheets", "pictures", "augment", "plots"},
+    {
+        "sketches",
+        "losses",
+        "models",
+        "sheets",
+        "pictures",
+        "augment",
+        "plots",
+        "distortions",
+    },
     {"scores"},
     {
         "baselines",
@@ -60,7 +69,7 @@ ORDER = [
         "sketch_files",
         "model_card",
     },
-    {"projection", "publish"},
+    {"projection", "publish", "encoder"},
     {"validation"},
     {"train"},
     {"complete"},
@@ -130,7 +139,7 @@ def test_no_arrow_points_back(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["models", "losses", "train_step", "search", "projection"]
+    "name", ["models", "losses", "train_step", "search", "projection", "distortions"]
 )
 def test_the_mathematics_knows_no_flags_files_or_checkpoints(name):
     tops = {n.split(".")[0] for n in needed(name)}
