@@ -1,5 +1,6 @@
 """Completing from Python: arrays of promised shapes, progress, warm starts, the manual."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cgan_jax import images
 from cgan_jax.complete import search_targets
 from cgan_jax.completer import Completer
 from cgan_jax.configs import default
+from cgan_jax.models import Encoder, TrainedEncoder
 from cgan_jax.projection import Search
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -169,3 +171,33 @@ def test_the_manual_can_be_typed_in(completer, tmp_path, monkeypatch):
     exec("\n".join(blocks), {})  # noqa: S102
     with Image.open(tmp_path / "photo.png") as image:
         assert image.size == (16, 16)
+
+
+def test_an_encoder_of_the_model_gives_starts(completer):
+    module = Encoder(4, 8, 16)
+    params = module.init(jax.random.key(0), np.ones((1, 16, 16), np.float32))["params"]
+    params["linear"]["bias"] = np.linspace(-0.9, 0.9, 8, dtype=np.float32)
+    model = dataclasses.replace(completer.model, encoder=TrainedEncoder(module, params))
+    fields = vars(SEARCH) | {"num_starts": 0, "encoder_starts": 2, "num_steps": 0}
+    asking = Search(**fields | {"num_candidates": 2, "keep_spread": False})
+    found = Completer(model).complete(picture(16, 16), num_candidates=2, search=asking)
+    want = np.tanh(params["linear"]["bias"])
+    np.testing.assert_allclose(found.z, np.stack([want, want]), atol=1e-5)
+    target = images.target_from_sketch(picture(16, 16))[None]
+    mask = images.half_mask(16, "sketch")
+    (same,) = search_targets(model, target, mask, asking, seed=0, block_size=1)
+    np.testing.assert_array_equal(same.z, found.z)
+    with pytest.raises(ValueError, match="what is known here is not the sketch half"):
+        Completer(model).begin(photo=picture(16, 16, 3), search=asking)
+
+
+def test_a_model_without_an_encoder_says_where_to_get_one(completer):
+    asking = Search(**vars(SEARCH) | {"encoder_starts": 2})
+    with pytest.raises(ValueError, match="the model has no encoder: .*cgan-encode"):
+        completer.begin(picture(16, 16), search=asking)
+    target = images.target_from_sketch(picture(16, 16))[None]
+    mask = images.half_mask(16, "sketch")
+    with pytest.raises(ValueError, match="the model has no encoder"):
+        next(
+            search_targets(completer.model, target, mask, asking, seed=0, block_size=1)
+        )

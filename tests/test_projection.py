@@ -1,6 +1,7 @@
 """The search finds what fits, and an answer depends on nothing that it should not."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,9 @@ import pytest
 from cgan_jax import images, losses, projection
 from cgan_jax.configs import default
 from cgan_jax.models import (
+    Encoder,
     GanPair,
+    TrainedEncoder,
     generate,
     make_models,
     recompute_batch_stats,
@@ -554,6 +557,8 @@ def test_both_halves_known_in_part_weigh_as_asked(variables, true_z):
         ("num_candidates", 0, "num_candidates is 0: .* at least 1"),
         ("num_candidates", 65, "num_candidates is 65: .* at most num_starts, 64"),
         ("num_starts", 2, "num_candidates is 3: .* at most num_starts, 2"),
+        ("num_starts", -1, "num_starts is -1, .* neither can be negative"),
+        ("encoder_starts", -1, "encoder_starts -1: neither can be negative"),
         ("num_steps", -1, "num_steps is -1: it cannot be negative"),
         ("stages", ((65, 1),), "stage 1 is 65: .* at most num_starts, 64"),
         ("stages", ((8, 1), (9, 1)), "stage 2 is 9: .* the candidates of stage 1, 8"),
@@ -565,3 +570,148 @@ def test_both_halves_known_in_part_weigh_as_asked(variables, true_z):
 def test_an_impossible_search_is_refused(field, value, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(SEARCH, **{field: value})
+
+
+class Oracle(Encoder):
+    """Knows some sketches, and their latents, by heart."""
+
+    def __call__(self, sketch):
+        known, z = (self.get_variable("params", name) for name in ("sketch", "z"))
+        distance = jnp.square(sketch[:, None] - known).sum((-1, -2))
+        return z[jnp.argmin(distance, axis=1)]
+
+
+class Centre(Encoder):
+    """Answers with the centre of the ink, in [-1, 1]."""
+
+    def __call__(self, sketch):
+        line = jnp.linspace(-1, 1, 8)
+        ink = (1 - sketch) / (1 - sketch).sum((1, 2), keepdims=True)
+        z = [(ink.sum(2) * line).sum(1), (ink.sum(1) * line).sum(1)]
+        return jnp.pad(jnp.stack(z, 1), ((0, 0), (0, 3)))
+
+
+def own(count, **fields):
+    """The search with so many starts of the encoder."""
+    return dataclasses.replace(SEARCH, encoder_starts=count, **fields)
+
+
+def run_with(encoder, variables, targets, search, mask=SKETCH_KNOWN):
+    starts = draw_starts(variables, KEY, models=MODELS, search=search)
+    known = jnp.asarray(targets), jnp.asarray(mask)
+    options = {"models": MODELS, "search": search, "encoder": encoder}
+    return jax.device_get(project(variables, *known, starts, **options))
+
+
+@pytest.fixture(scope="module")
+def oracle(variables, true_z):
+    sketch = losses.comparable(generated(variables, true_z), "sketch")[:, 0]
+    return TrainedEncoder(Oracle(4, 5, 8), {"sketch": sketch, "z": true_z})
+
+
+@pytest.fixture(scope="module")
+def random_encoder():
+    module = Encoder(4, 5, 8)
+    params = module.init(jax.random.key(0), jnp.zeros((1, 8, 8)))["params"]
+    rng = np.random.default_rng(0)
+    noisy = jax.tree.map(lambda x: x + rng.normal(0, 0.2, x.shape), params)
+    return TrainedEncoder(module, jax.tree.map(jnp.float32, noisy))
+
+
+def test_a_good_encoder_begins_where_the_search_should_end(
+    variables, targets, true_z, oracle, found
+):
+    at_once = run_with(oracle, variables, targets, own(1, num_steps=0))
+    np.testing.assert_allclose(at_once.z[:, 0], true_z, atol=1e-6)
+    assert (at_once.contextual[:, 0] < found.contextual[:, 0]).all()
+    alone = own(1, num_starts=0, num_candidates=1, num_steps=3, learning_rate=1e-3)
+    assert run_with(oracle, variables, targets, alone).contextual.max() < 1e-4
+
+
+def test_guesses_are_ranked_among_the_starts(variables, targets, oracle, ranked):
+    """The oracle's is the best of each; the next best are those without it."""
+    search = own(1, num_steps=0)
+    beside = run_with(oracle, variables, targets, search)
+    np.testing.assert_array_equal(beside.z[:, 1:], ranked.z[:, :2])
+    away = oracle._replace(params=oracle.params | {"z": -oracle.params["z"]})
+    wrong = run_with(away, variables, targets, search)
+    assert (np.diff(wrong.contextual, axis=1) >= 0).all()
+    assert (wrong.z[:, 0] == ranked.z[:, 0]).all(1).any()
+
+
+def test_the_next_guesses_are_of_the_nearest_shifts(variables):
+    sketch = np.ones((2, 8, 8), np.float32)
+    sketch[0, 3, 4] = sketch[1, 5, 2] = 0
+    known = jnp.asarray(images.target_from_sketch(sketch)), MASK
+    options = {"models": MODELS, "search": own(6)}
+    centre = TrainedEncoder(Centre(4, 5, 8), {})
+    guesses = projection.guess(centre, variables, *known, **options)
+    assert guesses.z.shape == (2, 6, 5)
+    places = np.rint((np.asarray(guesses.z)[..., :2] + 1) * 3.5)
+    for found, (row, column) in zip(places, [(3, 4), (5, 2)], strict=True):
+        moves = [tuple(x) for x in found - [row, column]]
+        assert moves[0] == (0, 0)
+        assert {*moves[1:5]} == {(0, 1), (0, -1), (1, 0), (-1, 0)}
+        assert np.abs(moves[5]).tolist() == [1, 1]
+    joint = np.concatenate(guesses.joint)[:12]
+    want = generated(variables, guesses.z.reshape(12, 5))
+    np.testing.assert_allclose(joint, want, atol=1e-5)
+
+
+def test_a_guess_depends_on_no_neighbour(variables, targets, random_encoder):
+    """Trap 4: bit for bit, whatever else is in the batch, and in whatever order."""
+    search = own(4, num_starts=0, num_steps=2)
+    found = run_with(random_encoder, variables, targets, search)
+    order = np.array([2, 0, 1])
+    turned = run_with(random_encoder, variables, targets[order], search)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[order]), turned, found)
+    assert np.abs(found.z[0] - found.z[1]).max() > 1e-3
+
+
+def test_a_search_that_does_not_ask_the_encoder_is_as_without(
+    variables, targets, random_encoder, found
+):
+    same = run_with(random_encoder, variables, targets, SEARCH)
+    jax.tree.map(np.testing.assert_array_equal, same, found)
+
+
+@pytest.mark.parametrize("bound", ["clip", "smooth"])
+def test_guesses_have_the_spread_that_the_search_keeps(
+    variables, targets, random_encoder, bound
+):
+    def spread(keep):
+        search = own(3, bound=bound, keep_spread=keep)
+        known = jnp.asarray(targets), MASK
+        options = {"models": MODELS, "search": search}
+        guesses = projection.guess(random_encoder, variables, *known, **options)
+        return np.square(guesses.z).mean(-1)
+
+    assert 0.2 < spread(True).min() <= spread(True).max() < 0.45
+    assert np.abs(spread(False) - 1 / 3).max() > 0.1
+
+
+def test_an_encoder_that_is_missing_is_named(variables, targets):
+    with pytest.raises(
+        ValueError, match="encoder_starts is 2, .*no encoder.*cgan-encode"
+    ):
+        run_with(None, variables, targets, own(2))
+
+
+@pytest.mark.parametrize("known", ["photo", "part", "both", "traced"])
+def test_an_encoder_reads_whole_sketches_alone(
+    variables, targets, random_encoder, known
+):
+    mask = np.array(PHOTO_KNOWN if known == "photo" else SKETCH_KNOWN)
+    if known != "photo":
+        mask[0, 0 if known == "part" else 9] = known == "both"
+    find = functools.partial(run_with, random_encoder, variables, targets, own(2))
+    with pytest.raises(ValueError, match="encoder_starts is 2, .*set encoder_starts"):
+        jax.jit(lambda mask: find(mask=mask))(mask) if known == "traced" else find(
+            mask=mask
+        )
+
+
+def test_a_search_is_not_begun_without_the_guesses_that_it_asks_for(variables, targets):
+    starts = draw_starts(variables, KEY, models=MODELS, search=own(2))
+    with pytest.raises(ValueError, match="encoder_starts is 2, but 0 guesses"):
+        projection.begin(jnp.asarray(targets), MASK, starts, search=own(2))

@@ -11,10 +11,10 @@ from chex import assert_trees_all_equal
 from tiny_models import ARGUMENTS, random_variables
 
 import cgan_jax
-from cgan_jax import checkpoints, complete, publish
+from cgan_jax import checkpoints, complete, model_files, publish
 from cgan_jax.checkpoints import Snapshot
 from cgan_jax.model_files import ModelError
-from cgan_jax.models import make_models, sample_z
+from cgan_jax.models import Encoder, TrainedEncoder, make_models, sample_z
 from cgan_jax.strided_conv import plain_conv
 from cgan_jax.train_state import create_state, make_tx, state_from_variables
 
@@ -249,3 +249,38 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(OSError, match=f"{tmp_path / 'nothing'}"):
         publish.publish(tmp_path / "nothing", tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def with_encoder(folder, model, generator):
+    """Publishes a model with an encoder that was trained on a generator."""
+    module = Encoder(2, ARGUMENTS["z_dim"], ARGUMENTS["height"])
+    params = module.init(jax.random.key(3), jnp.zeros((1, 16, 16)))["params"]
+    facts = {
+        "base_filters": 2,
+        "num_steps": 5,
+        "batch_size": 6,
+        "learning_rate": 0.1,
+        "sketch_weight": 0.3,
+        "seed": 7,
+        "scores": {"z_error": 0.25},
+        "generator": model_files.generator_digest(generator),
+    }
+    encoder = TrainedEncoder(module, jax.device_get(params))
+    config = model.config | {"encoder": facts}
+    model_files.save(folder, model.variables, config, encoder)
+    return model_files.load(folder)
+
+
+def test_an_encoder_of_the_same_generator_stays(model, workdir, tmp_path):
+    before = with_encoder(tmp_path, model, model.variables)
+    published = publish.publish(workdir, tmp_path)
+    assert_trees_all_equal(published.encoder.params, before.encoder.params)
+    assert published.config["encoder"] == before.config["encoder"]
+    assert "5 steps of 6 samples" in (tmp_path / "MODEL_CARD.md").read_text()
+
+
+def test_an_encoder_of_another_generator_is_left_out(model, workdir, tmp_path):
+    with_encoder(tmp_path, model, random_variables(seed=5))
+    published = publish.publish(workdir, tmp_path)
+    assert published.encoder is None and "encoder" not in published.config
+    assert "Encoder" not in (tmp_path / "MODEL_CARD.md").read_text()

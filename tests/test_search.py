@@ -75,6 +75,8 @@ def test_passes_worked_out_by_hand():
     steps = 32 * 5 + 8 * 7 + 2 * 11
     assert count_passes(STAGED) == Passes(1024, steps + 2, steps)
     assert count_passes(STAGED).alone == 1024 + 2 * steps + 2
+    own = dataclasses.replace(STAGED, encoder_starts=5)
+    assert count_passes(own) == Passes(1024, steps + 2 + 5, steps)
 
 
 @pytest.mark.parametrize(
