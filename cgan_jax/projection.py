@@ -170,8 +170,9 @@ def guess(
     """What an encoder takes the sketch of each target for: `search.encoder_starts` latents.
 
     The first is its answer to the sketch itself, the others are those to the sketch
-    shifted by whole pixels, the nearest places first. Where the search keeps the spread,
-    their spread is what it keeps. Nothing is drawn: they depend on the target alone.
+    shifted by whole pixels, the nearest places first. Nothing is drawn: they depend on the
+    target alone. They are ranked as they are; a search that keeps the spread gives it to
+    them in its first step.
 
     Args:
       encoder: of the same generator.
@@ -179,7 +180,7 @@ def guess(
       target: joint images in [-1, 1]; the sketch half is read.
       mask: as for `project`.
       models: G and D.
-      search: for the number of latents and their spread.
+      search: for the number of latents.
 
     Returns:
       None if the search asks for none.
@@ -190,7 +191,7 @@ def guess(
     check_encoder(encoder, mask, search)
     if encoder is None or not search.encoder_starts:
         return None
-    z = _encode(encoder.params, target, encoder.module, search.structure)
+    z = _encode(encoder.params, target, encoder.module, search.encoder_starts)
     return Guesses(z, _generate_blocks(models.gen, variables.gen, z))
 
 
@@ -558,18 +559,17 @@ def _rank(
     return each(jax.vmap(views)(joint), jax.vmap(views)(target))
 
 
-@functools.partial(jax.jit, static_argnames=("encoder", "search"))
+@functools.partial(jax.jit, static_argnames=("encoder", "count"))
 def _encode(
-    params: Any, target: Float[Array, "b h w 3"], encoder: Encoder, search: Search
+    params: Any, target: Float[Array, "b h w 3"], encoder: Encoder, count: int
 ) -> Float[Array, "b e z"]:
     """One target after the other: what stands beside one cannot change its rounding."""
     once = encoder.clone(conv_fn=plain_conv)  # compiles at once
 
     def answers(sketch: Float[Array, "s s"]) -> Float[Array, "e z"]:
-        return encode(once, params, _shifted(sketch, search.encoder_starts))
+        return encode(once, params, _shifted(sketch, count))
 
-    z = lax.map(answers, losses.comparable(target, "sketch")[:, 0])
-    return _settle(_unbound(z, search), search)
+    return lax.map(answers, losses.comparable(target, "sketch")[:, 0])
 
 
 def _shifted(sketch: Float[Array, "s s"], count: int) -> Float[Array, "e s s"]:
