@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -175,7 +176,7 @@ def test_the_manual_can_be_typed_in(completer, tmp_path, monkeypatch):
 
 def test_an_encoder_of_the_model_gives_starts(completer):
     module = Encoder(4, 8, 16)
-    params = module.init(jax.random.key(0), np.ones((1, 16, 16), np.float32))["params"]
+    params = module.init(jax.random.key(0), jnp.ones((1, 16, 16)))["params"]
     params["linear"]["bias"] = np.linspace(-0.9, 0.9, 8, dtype=np.float32)
     model = dataclasses.replace(completer.model, encoder=TrainedEncoder(module, params))
     fields = vars(SEARCH) | {"num_starts": 0, "encoder_starts": 2, "num_steps": 0}
