@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import glob
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent import futures
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Float, UInt8
 
-from cgan_jax import images, model_files, runtime, sheets
+from cgan_jax import images, model_files, sheets
+from cgan_jax.block_search import search_sketches, search_targets
 from cgan_jax.decoding import is_picture
 from cgan_jax.drawings import DrawingError
 from cgan_jax.inputs import Known
 from cgan_jax.model_files import Model
-from cgan_jax.projection import (
-    Candidates,
-    Search,
-    Starts,
-    check_encoder,
-    compile_project,
-    count_passes,
-    draw_starts,
-    project,
-)
+from cgan_jax.projection import Candidates, Search, count_passes
+
+__all__ = [
+    "search_sketches",
+    "search_targets",
+]
 
 # Answers of `top_k` differ by this much: root mean square over the pixels that were not
 # known, in [-1, 1].
@@ -213,94 +206,6 @@ def choose_different(
         different = np.flatnonzero(nearest >= least)
         chosen.append(int(different[0] if len(different) else nearest.argmax()))
     return sorted(chosen)
-
-
-def search_sketches(
-    model: Model,
-    sketches: Float[np.ndarray, "n s s"],
-    search: Search,
-    *,
-    seed: int,
-    block_size: int,
-) -> Iterator[Candidates]:
-    """Candidates of each sketch, on the host; blocks are searched as they are asked for.
-
-    Args:
-      model: the model.
-      sketches: as the model sees them, in [0, 1].
-      search: the loss and the budget.
-      seed: of the starts, which serve all sketches.
-      block_size: sketches side by side; the last block is filled up to this one compiled
-        shape.
-    """
-    mask = images.half_mask(sketches.shape[1], "sketch")
-    targets = images.target_from_sketch(sketches)
-    return search_targets(
-        model, targets, mask, search, seed=seed, block_size=block_size
-    )
-
-
-def search_targets(
-    model: Model,
-    targets: Float[np.ndarray, "n h w 3"],
-    mask: Float[np.ndarray, "h w"],
-    search: Search,
-    *,
-    seed: int,
-    block_size: int,
-) -> Iterator[Candidates]:
-    """Candidates of each joint image of which a part is known; as `search_sketches`.
-
-    Args:
-      model: the model.
-      targets: in [-1, 1]; only what the mask shows is read.
-      mask: 1 on the known pixels, 0 elsewhere.
-      search: the loss and the budget.
-      seed: of the starts, which serve all targets.
-      block_size: targets side by side.
-
-    Raises:
-      ValueError: the search asks for an encoder, see `projection.check_encoder`.
-    """
-    check_encoder(model.encoder, mask, search)
-    known = jnp.asarray(mask)
-    shape = (block_size, *targets.shape[1:])
-    starts = _starts_and_compilation(model, shape, known, search, seed)
-    for first in range(0, len(targets), block_size):
-        block = targets[first : first + block_size]
-        filling = ((0, block_size - len(block)), (0, 0), (0, 0), (0, 0))
-        found = jax.device_get(
-            project(
-                model.variables,
-                jnp.asarray(np.pad(block, filling, "edge")),
-                known,
-                starts,
-                models=model.models,
-                search=search,
-                encoder=model.encoder,
-            )
-        )
-        for i in range(len(block)):
-            yield Candidates(*(x[i] for x in found))
-
-
-def _starts_and_compilation(
-    model: Model, shape: tuple[int, ...], mask: Array, search: Search, seed: int
-) -> Starts:
-    """Draws the starts while a thread compiles the search for targets of this shape."""
-    models, variables = model.models, model.variables
-    target = jax.ShapeDtypeStruct(shape, jnp.float32)
-    compile_search = functools.partial(
-        compile_project, variables, target, mask, models=models, search=search
-    )
-    with futures.ThreadPoolExecutor(1) as pool:
-        compiled = pool.submit(compile_search)
-        starts = draw_starts(
-            variables, jax.random.key(seed), models=models, search=search
-        )
-        compiled.result()
-    runtime.release_freed_memory()
-    return starts
 
 
 def _report(

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from orbax.checkpoint.utils import fully_replicated_host_local_array_to_global_array
 
 from cgan_jax import runtime
 
@@ -66,13 +65,25 @@ def host() -> int:
 
 
 def num_hosts() -> int:
-    """Number of processes that train together."""
+    """Number of processes that work together."""
     return jax.process_count()
 
 
 def is_first_host() -> bool:
     """Whether this process writes what is written once."""
     return host() == 0
+
+
+def num_local() -> int:
+    """Number of this process's devices."""
+    return jax.local_device_count()
+
+
+@contextlib.contextmanager
+def running_on(index: int) -> Iterator[None]:
+    """Inside the block, in this thread, jax computes on this one of the process's devices."""
+    with jax.default_device(jax.local_devices()[index]):
+        yield
 
 
 def wait_for_hosts(what: str) -> None:
@@ -89,6 +100,9 @@ def to_all_hosts(tree: Any) -> Any:
     """What `parallel_step` returned, as one value of all processes: for orbax."""
     if num_hosts() == 1:
         return tree
+    # Completing, which has no need of this, imports no orbax.
+    from orbax.checkpoint.utils import fully_replicated_host_local_array_to_global_array
+
     return jax.tree.map(fully_replicated_host_local_array_to_global_array, tree)
 
 

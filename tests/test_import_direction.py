@@ -70,7 +70,7 @@ ORDER = [
         "model_card",
     },
     {"projection", "publish", "encoder"},
-    {"validation"},
+    {"validation", "block_search"},
     {"train"},
     {"complete"},
     {"completer", "answers"},
