@@ -9,13 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import jax
 import numpy as np
 from absl import logging
 from jaxtyping import Float, Int, UInt8
 
 import cgan_jax
-from cgan_jax import array_cache, complete, images
+from cgan_jax import array_cache, complete, images, model_files
 from cgan_jax.baselines import retrieval
 from cgan_jax.dataset import Pairs
 from cgan_jax.model_files import Model
@@ -159,7 +158,7 @@ def completions(
       block_size: examples that are searched for side by side.
     """
     settings = [
-        digest(model),
+        model_files.digest(model),
         dataclasses.asdict(search),
         seed,
         block_size,
@@ -178,13 +177,6 @@ def completions(
         )
         _save_each(found, [paths[i] for i in missing])
     return _read_completions(paths, task.asked)
-
-
-def digest(model: Model) -> str:
-    """Names the weights of a model and its architecture."""
-    params = None if model.encoder is None else model.encoder.params
-    leaves = jax.tree.leaves((model.variables, params))
-    return array_cache.content_key(model.config["model"], *map(np.asarray, leaves))
 
 
 def _save_each(found: Iterable[Any], paths: list[Path]) -> None:

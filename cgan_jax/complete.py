@@ -1,47 +1,107 @@
-"""Drawings in, photographs out, or the reverse: files around the projection."""
+"""Drawings in, photographs out, or the reverse: files around the search."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import glob
+import functools
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
-from cgan_jax import images, model_files, sheets
-from cgan_jax.block_search import search_sketches, search_targets
-from cgan_jax.decoding import is_picture
+import cgan_jax
+from cgan_jax import (
+    array_cache,
+    gallery,
+    images,
+    model_files,
+    parallel,
+    result_files,
+    sheets,
+)
+from cgan_jax.block_search import (
+    Found,
+    search_sketches,
+    search_stream,
+    search_targets,
+)
 from cgan_jax.drawings import DrawingError
+from cgan_jax.input_files import InputFile
 from cgan_jax.inputs import Known
 from cgan_jax.model_files import Model
-from cgan_jax.projection import Candidates, Search, count_passes
+from cgan_jax.projection import Search, count_passes
+from cgan_jax.workdir import naming
 
 __all__ = [
+    "Request",
+    "complete",
+    "load_model",
     "search_sketches",
     "search_targets",
 ]
 
-# Answers of `top_k` differ by this much: root mean square over the pixels that were not
-# known, in [-1, 1].
-LEAST_DIFFERENCE = 0.2
+_FRAMES = 20  # of the way of a search, besides its start
+_SCALE = 2  # of pictures for people
 
 
-class Input(NamedTuple):
-    """A file that was read.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Request:
+    """What is asked for each picture.
 
     Attributes:
-      name: folder of its results below the output.
-      path: the file.
-      known: what it tells.
+      read: what a picture tells of its joint image; raises DrawingError.
+      reading: all that decides how it reads, as JSON values.
+      mask: 1 on the pixels of joint images that the pictures tell, 0 elsewhere.
+      search: the loss and the budget.
+      seed: of the starts.
+      block_size: pictures that are searched for side by side. Results of other sizes
+        differ by rounding, which many steps amplify.
+      top_k: answers that are written, `joint_2.png` and so on; see
+        `result_files.choose_different`.
+      save_z: whether to write `z.npy`, the latents of all candidates, best first.
+      trajectory: whether to write `search.webp`, the best joint image as the search
+        goes on.
+
+    Raises:
+      ValueError: there are fewer candidates than answers.
     """
 
-    name: str
-    path: Path
+    read: Callable[[Path], Known]
+    reading: Mapping[str, Any]
+    mask: Float[np.ndarray, "h w"]
+    search: Search
+    seed: int = 0
+    block_size: int = 1
+    top_k: int = 1
+    save_z: bool = False
+    trajectory: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.top_k <= self.search.num_candidates:
+            raise ValueError(
+                f"top_k is {self.top_k}: it must be at least 1 and at most "
+                f"num_candidates, {self.search.num_candidates}"
+            )
+
+
+class _Input(NamedTuple):
+    """A picture that was read.
+
+    Attributes:
+      file: where it lies.
+      settings: all that decides its results.
+      known: what it tells; pictures for people are small.
+    """
+
+    file: InputFile
+    settings: dict[str, Any]
     known: Known
 
 
@@ -59,208 +119,178 @@ def load_model(name_or_folder: str) -> Model:
     return model_files.load(name_or_folder)
 
 
-def find_inputs(patterns: Sequence[str]) -> list[Path]:
-    """Files of patterns such as `sketches/*.png`, of folders, or named one by one.
-
-    Raises:
-      FileNotFoundError: a pattern fits nothing.
-    """
-    found: dict[Path, None] = {}
-    for pattern in patterns:
-        paths = [Path(pattern)] if Path(pattern).exists() else _glob(pattern)
-        if len(paths) == 1 and paths[0].is_dir():
-            files = sorted(paths[0].iterdir())
-            paths = [p for p in files if is_picture(p)]
-        if not paths:
-            raise FileNotFoundError(f"--input={pattern} fits no picture")
-        found.update(dict.fromkeys(paths))
-    return list(found)
-
-
-def _glob(pattern: str) -> list[Path]:
-    return sorted(Path(p) for p in glob.glob(pattern, recursive=True))
-
-
-def result_names(paths: Sequence[Path]) -> list[str]:
-    """A folder name for each file: its stem, with more of its path where stems clash."""
-    stems = [path.stem for path in paths]
-    names: list[str] = []
-    for path, stem in zip(paths, stems, strict=True):
-        clash = stems.count(stem) > 1 or not stem.strip(".")  # `..` is no folder's name
-        longer = "_".join(filter(None, [path.parent.name, path.name]))
-        name = longer.replace(".", "_") if clash else stem
-        while name in names:
-            name += "_"
-        names.append(name)
-    return names
-
-
 def complete(
     model: Model,
-    paths: Sequence[Path],
+    files: Sequence[InputFile],
     output: Path,
-    read: Callable[[Path], Known],
-    search: Search,
+    request: Request,
     *,
-    mask: Float[np.ndarray, "h w"],
-    seed: int,
-    block_size: int,
-    top_k: int = 1,
-    save_z: bool = False,
+    max_parallel: int | None = None,
 ) -> int:
-    """Completes pictures; writes folders with answers and `report.json`, and a sheet.
+    """Completes pictures; writes a folder of results for each, sheets and a gallery.
 
     Each folder holds `joint.png`, G(z), and what was searched for: `photo.png` or
     `sketch.png`, or under a mask of its own `completed.png`, with what is known in its
-    place. A picture that cannot be used is logged with the reason, the others complete.
-    What is done is written at once.
+    place; `overview.png`, the row of the sheet, with all candidates; and `report.json`.
+    It is there whole or not at all; those that are there already, by the same settings,
+    stay. Any number of pictures takes the memory of a few blocks.
+
+    A picture that cannot be used is logged with the reason, the others complete. Of many
+    processes each takes every n-th picture; the first writes sheets and gallery.
 
     Args:
       model: the model.
-      paths: the pictures.
+      files: the pictures.
       output: folder of the results.
-      read: what a picture tells of its joint image; raises DrawingError.
-      search: the loss and the budget.
-      mask: 1 on the pixels of joint images that the pictures tell, 0 elsewhere.
-      seed: of the starts.
-      block_size: pictures that are searched for side by side. Results of other sizes
-        differ by rounding, which many steps amplify.
-      top_k: answers that are written, `joint_2.png` and so on; see `choose_different`.
-      save_z: whether to write `z.npy`, the latents of all candidates, best first.
+      request: what is asked for.
+      max_parallel: blocks in flight; see `search_stream`. It changes no result.
 
     Returns:
-      The number of pictures that could not be used.
+      The number of this process's pictures that could not be used.
 
     Raises:
-      ValueError: there are fewer candidates than answers.
+      OSError: results cannot be written; the message names the file. Those that are
+        finished stay.
     """
-    if not 1 <= top_k <= search.num_candidates:
-        raise ValueError(
-            f"top_k is {top_k}: it must be at least 1 and at most num_candidates, "
-            f"{search.num_candidates}"
-        )
-    inputs = list(_read(paths, read))
-    output.mkdir(parents=True, exist_ok=True)
-    if not inputs:
-        return len(paths)
-    targets = np.stack([given.known.target for given in inputs])
-    found = search_targets(
-        model, targets, mask, search, seed=seed, block_size=block_size
+    settings = _settings(model, request)
+    with _writing():
+        output.mkdir(parents=True, exist_ok=True)
+    mine = files[parallel.host() :: parallel.num_hosts()]
+    unusable: list[InputFile] = []
+    inputs = _read(mine, output, request, settings, unusable)
+    stream = search_stream(
+        model,
+        ((given, given.known.target) for given in inputs),
+        request.mask,
+        request.search,
+        seed=request.seed,
+        block_size=request.block_size,
+        max_parallel=max_parallel,
+        num_frames=_FRAMES if request.trajectory else 0,
     )
-    rows = []
-    for given, candidates in zip(inputs, found, strict=True):
-        chosen = choose_different(np.asarray(candidates.joint), mask, top_k)
-        report = _report(given, candidates, model, search, seed)
-        joint = images.to_uint8(np.asarray(candidates.joint))
-        pictures = _answers(joint[chosen], given.known.target, mask)
-        answers = dict(zip(pictures["joint"], map(int, chosen), strict=True))
-        folder = output / given.name
-        _write(folder, pictures, report | {"answers": answers})
-        if save_z:
-            np.save(folder / "z.npy", candidates.z)
-        rows.append(
-            sheets.completion_row(given.known.original, given.known.shown, joint)
-        )
-        logging.info("%s: loss %.4f", given.path, candidates.contextual[0])
-    sheets.save(sheets.completion_sheet(rows), output / "contact_sheet.png")
-    return len(paths) - len(inputs)
+    with _writing():
+        _write_results(stream, output, request)
+        _write_gallery(files, output, settings)
+    return len(unusable)
 
 
-def _read(paths: Sequence[Path], read: Callable[[Path], Known]) -> Iterator[Input]:
-    for path, name in zip(paths, result_names(paths), strict=True):
-        try:
-            yield Input(name, path, read(path))
-        except DrawingError as error:
-            reason = str(error)
-            where = "" if str(path) in reason else f"{path}: "
-            logging.error("%s%s", where, reason)
-
-
-def choose_different(
-    joint: Float[np.ndarray, "k h w 3"],
-    mask: Float[np.ndarray, "h w"],
-    count: int,
-    least: float = LEAST_DIFFERENCE,
-) -> list[int]:
-    """Which candidates to give: the best, and then good ones that look otherwise.
-
-    The first is the best. Next comes, each time, the best of those that differ from all
-    chosen before by at least `least`, root mean square over the unknown pixels; where no
-    such one is left, the one that differs most from its nearest chosen one.
-
-    Args:
-      joint: candidates in [-1, 1], best first.
-      mask: 1 on the known pixels.
-      count: how many; at most k.
-      least: in [0, 2].
-
-    Returns:
-      Indices, best first.
-    """
-    unknown = joint[:, mask == 0].reshape(len(joint), -1)
-    chosen = [0]
-    while len(chosen) < count:
-        differences = unknown[:, None] - unknown[chosen]
-        nearest = np.sqrt(np.square(differences).mean(-1)).min(1)
-        nearest[chosen] = -1.0
-        different = np.flatnonzero(nearest >= least)
-        chosen.append(int(different[0] if len(different) else nearest.argmax()))
-    return sorted(chosen)
-
-
-def _report(
-    given: Input, found: Candidates, model: Model, search: Search, seed: int
-) -> dict[str, Any]:
-    return {
-        "input": str(given.path),
+def _settings(model: Model, request: Request) -> dict[str, Any]:
+    """What decides the results of a picture, but for the picture; as JSON gives it back."""
+    kept = ("seed", "block_size", "reading", "top_k", "save_z", "trajectory")
+    settings = {
         "model": model.name,
-        "seed": seed,
-        "search": dataclasses.asdict(search),
-        "passes": count_passes(search)._asdict(),
-        "candidates": [
-            _losses(Candidates(*fields), search) for fields in zip(*found, strict=True)
-        ],
+        "model_digest": model_files.digest(model),
+        "version": cgan_jax.__version__,
+        "search": dataclasses.asdict(request.search),
+        "mask_digest": array_cache.content_key(request.mask),
     }
+    settings |= {name: getattr(request, name) for name in kept}
+    return json.loads(json.dumps(settings))
 
 
-def _losses(candidate: Candidates, search: Search) -> dict[str, float]:
-    """Every term of one candidate, and what says how far z is from where G was trained."""
-    names = ("contextual", "sketch_loss", "photo_loss", "perceptual")
-    terms = {name: float(getattr(candidate, name)) for name in names}
-    total = terms["contextual"] + search.perceptual_weight * terms["perceptual"]
-    spread = float(np.mean(np.square(candidate.z)))
-    return terms | {"total": total, "mean_square_z": spread}
+def _of_picture(settings: dict[str, Any], path: Path) -> dict[str, Any]:
+    with naming(path), path.open("rb") as file:
+        return settings | {
+            "input_sha256": hashlib.file_digest(file, "sha256").hexdigest()
+        }
 
 
-def _answers(
-    joint: UInt8[np.ndarray, "k h w 3"],
-    target: Float[np.ndarray, "h w 3"],
-    mask: Float[np.ndarray, "h w"],
-) -> dict[str, dict[str, sheets.Picture]]:
-    """Pictures by what they are, and by the names of their files."""
-    sketches, photos = images.split(joint)
-    size = len(mask)
-    if np.array_equal(mask, images.half_mask(size, "sketch")):
-        what, pictures = "photo", photos
-    elif np.array_equal(mask, images.half_mask(size, "photo")):
-        what, pictures = "sketch", sketches
-    else:
-        what = "completed"
-        pictures = np.where(mask[..., None] > 0, images.to_uint8(target), joint)
-    ranks = ["", *(f"_{rank}" for rank in range(2, len(joint) + 1))]
-    return {
-        kind: {f"{kind}{rank}.png": x for rank, x in zip(ranks, some, strict=True)}
-        for kind, some in (("joint", joint), (what, pictures))
-    }
+def _read(
+    files: Sequence[InputFile],
+    output: Path,
+    request: Request,
+    settings: dict[str, Any],
+    unusable: list[InputFile],
+) -> Iterator[_Input]:
+    """Pictures that are not finished, one by one; appends those that cannot be used."""
+    for file in files:
+        try:
+            its_settings = _of_picture(settings, file.path)
+            if result_files.is_finished(output / file.name, its_settings):
+                continue
+            result_files.check_free(output / file.name)
+            known = request.read(file.path)
+        except (DrawingError, OSError) as error:
+            reason = str(error)
+            where = "" if str(file.path) in reason else f"{file.path}: "
+            logging.error("%s%s", where, reason)
+            unusable.append(file)
+            continue
+        original = sheets.at_height(known.original, _SCALE * len(known.target))
+        yield _Input(file, its_settings, known._replace(original=original))
 
 
-def _write(
-    folder: Path,
-    pictures: dict[str, dict[str, sheets.Picture]],
-    report: dict[str, Any],
+def _write_results(
+    stream: Iterator[tuple[_Input, Found]], output: Path, request: Request
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for kind in pictures.values():
-        for name, picture in kind.items():
-            sheets.save(picture, folder / name)
-    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    """Writes results as they come, and what they took to a file of their own."""
+    timings = output / f"timings_{parallel.host()}.jsonl"
+    began = time.monotonic()
+    for given, found in stream:
+        _write_result(given, found, output / given.file.name, request)
+        now = time.monotonic()
+        line = {"name": given.file.name, "seconds": round(now - began, 3)}
+        with naming(timings), timings.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        began = now
+
+
+def _write_result(given: _Input, found: Found, folder: Path, request: Request) -> None:
+    candidates, mask = found.candidates, request.mask
+    chosen = result_files.choose_different(
+        np.asarray(candidates.joint), mask, request.top_k
+    )
+    joint = images.to_uint8(np.asarray(candidates.joint))
+    pictures = result_files.answer_pictures(joint[chosen], given.known.target, mask)
+    row = sheets.completion_row(
+        given.known.original, given.known.shown, joint, scale=_SCALE
+    )
+    overview = {result_files.OVERVIEW: sheets.completion_sheet([row])}
+    writers: dict[str, Callable[[Path], Any]] = {
+        name: functools.partial(sheets.save, picture)
+        for kind in (*pictures.values(), overview)
+        for name, picture in kind.items()
+    }
+    if request.save_z:
+        writers["z.npy"] = functools.partial(np.save, arr=np.asarray(candidates.z))
+    if found.frames is not None:
+        way = [sheets.enlarge(x, scale=_SCALE) for x in images.to_uint8(found.frames)]
+        writers[result_files.TRAJECTORY] = functools.partial(sheets.save_animation, way)
+    report = {"input": str(given.file.path)} | given.settings
+    report |= {
+        "passes": count_passes(request.search)._asdict(),
+        "answers": dict(zip(pictures["joint"], map(int, chosen), strict=True)),
+        "candidates": result_files.candidate_losses(candidates, request.search),
+    }
+    result_files.write(folder, writers, report)
+    logging.info("%s: loss %.4f", given.file.path, candidates.contextual[0])
+
+
+def _write_gallery(
+    files: Sequence[InputFile], output: Path, settings: dict[str, Any]
+) -> None:
+    """Sheets and gallery of all that is finished, once all processes are done."""
+    parallel.wait_for_hosts("all pictures are completed")
+    if parallel.is_first_host():
+        done = [file.name for file in files if _is_done(file, output, settings)]
+        gallery.write(output, done)
+    parallel.wait_for_hosts("the gallery is written")
+
+
+def _is_done(file: InputFile, output: Path, settings: dict[str, Any]) -> bool:
+    try:
+        settings = _of_picture(settings, file.path)
+    except OSError:  # said before
+        return False
+    return result_files.is_finished(output / file.name, settings)
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Says that what is written need not be done again."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"{error}: see to it and give the same command again, what is finished stays"
+        ) from error

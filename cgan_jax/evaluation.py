@@ -22,7 +22,16 @@ from jaxtyping import Float, Int, UInt8
 from tqdm import tqdm
 
 from cgan_jax import answers as answering
-from cgan_jax import array_cache, complete, faces, intervals, results, scores, sheets
+from cgan_jax import (
+    array_cache,
+    complete,
+    faces,
+    intervals,
+    model_files,
+    results,
+    scores,
+    sheets,
+)
 from cgan_jax.answers import LABELS, METHODS, MODEL, Answers, Direction, Task
 from cgan_jax.dataset import GIVEN, Pairs, draw_pair, find_or_prepare, open_pairs
 from cgan_jax.model_files import Model
@@ -676,7 +685,7 @@ def _settings(
     """All that decides the numbers; folders by name alone."""
     return {
         "model": model.name if model else "no model",
-        "model_digest": answering.digest(model) if model else "",
+        "model_digest": model_files.digest(model) if model else "",
         "data": pairs.folder.name,
         "data_fingerprint": pairs.manifest["source"]["fingerprint"],
         "split": pairs.split,

@@ -60,6 +60,13 @@ def bundled_names() -> list[str]:
     return sorted(path.parent.name for path in _PRETRAINED.glob(f"*/{_CONFIG}"))
 
 
+def digest(model: Model) -> str:
+    """Names the weights of a model, its encoder's among them, and its architecture."""
+    params = None if model.encoder is None else model.encoder.params
+    leaves = jax.tree.leaves((model.variables, params))
+    return content_key(model.config["model"], *map(np.asarray, leaves))
+
+
 def save(
     folder: Path,
     variables: GanPair,

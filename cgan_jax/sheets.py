@@ -49,7 +49,7 @@ def completion_row(
       scale: whole number by which the model's pixels are enlarged.
     """
     side = scale * shown.shape[0]
-    return [_resize(picture, side) for picture in (original, shown, *joint)]
+    return [at_height(picture, side) for picture in (original, shown, *joint)]
 
 
 def completion_sheet(rows: Sequence[Sequence[Picture]]) -> Picture:
@@ -73,6 +73,35 @@ def captioned_grid(
     return np.concatenate([np.asarray(head), pictures])
 
 
+def stack(sheets: Sequence[Picture]) -> Picture:
+    """Sheets of the same columns below each other, with the captions of the first."""
+    width = max(sheet.shape[1] for sheet in sheets)
+    parts = [sheets[0], *(sheet[_CAPTION + _GAP :] for sheet in sheets[1:])]
+    sides = [((0, 0), (0, width - part.shape[1]), (0, 0)) for part in parts]
+    padded = [np.pad(x, y, constant_values=255) for x, y in zip(parts, sides)]
+    return np.concatenate(padded)
+
+
+def read(path: Path) -> Picture:
+    """A picture that `save` wrote."""
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def save_animation(frames: Sequence[Picture], path: Path) -> None:
+    """Writes pictures of one size as an endless WebP, eight a second, the last for long."""
+    first, *others = [Image.fromarray(frame) for frame in frames]
+    first.save(
+        path,
+        format="webp",
+        save_all=True,
+        append_images=others,
+        duration=[125] * len(others) + [1500],
+        loop=0,
+        quality=90,
+    )
+
+
 def save(picture: Picture, path: Path) -> None:
     """Writes a picture under its final name once it is whole."""
     temporary = path.with_name(f".{path.name}.tmp")
@@ -88,7 +117,7 @@ def grey_picture(image: Float[np.ndarray, "h w"]) -> Picture:
 
 def enlarge(picture: Picture, *, scale: int = 2) -> Picture:
     """A picture whose pixels are squares of `scale` pixels."""
-    return _resize(picture, scale * len(picture))
+    return at_height(picture, scale * len(picture))
 
 
 def text_picture(text: str, height: int) -> Picture:
@@ -98,7 +127,8 @@ def text_picture(text: str, height: int) -> Picture:
     return np.asarray(image)
 
 
-def _resize(picture: Picture, height: int) -> Picture:
+def at_height(picture: Picture, height: int) -> Picture:
+    """A picture at another height; where that is a multiple, its pixels become squares."""
     h, w = picture.shape[:2]
     kind = Image.Resampling.NEAREST if height % h == 0 else Image.Resampling.LANCZOS
     image = Image.fromarray(picture).resize((w * height // h, height), kind)

@@ -39,7 +39,7 @@ def start(main: Callable[[list[str]], None], *, compiles: bool = True) -> None:
     if compiles:
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[_CACHE_FLAG])
     if module.__name__ != "__main__":
-        for flag in flags.FLAGS.get_flags_for_module(module):
+        for flag in flags.FLAGS.get_key_flags_for_module(module):
             flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
         sys.modules["__main__"].__doc__ = module.__doc__
     absl_logging.get_absl_handler().addFilter(_is_ours)

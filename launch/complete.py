@@ -9,19 +9,25 @@ from typing import Any
 from absl import app, flags
 
 from cgan_jax.configs import presets
-from cgan_jax.launch import start
+from cgan_jax.launch import hosts, start
 
 FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(hosts)
 flags.DEFINE_string(
     "model", "faces", "Bundled model, folder of a published one, or training workdir."
 )
 flags.DEFINE_multi_string(
     "input",
     None,
-    "Pictures: a quoted pattern such as 'sketches/*.png', a folder, or a file. Repeatable.",
+    "Pictures: a quoted pattern such as 'sketches/*.png', a folder with all that lies "
+    "below it, or a file. Repeatable. Results keep the path below the folder.",
     required=True,
 )
-flags.DEFINE_string("output", "out", "Folder of the results.")
+flags.DEFINE_string(
+    "output",
+    "out",
+    "Folder of the results. Those that the same command has finished are not done again.",
+)
 flags.DEFINE_integer("seed", 0, "Seed of the starts.")
 flags.DEFINE_enum(
     "direction",
@@ -58,10 +64,23 @@ flags.DEFINE_integer(
     1,
 )
 flags.DEFINE_bool("save_z", False, "Write the latents of all candidates, z.npy.")
+flags.DEFINE_bool(
+    "trajectory",
+    False,
+    "Write the best joint image as the search goes on, search.webp. The answers are the "
+    "same; a few more forward passes.",
+)
 flags.DEFINE_integer(
     "block_size",
     1,
     "Pictures searched for side by side: 1 suits a CPU, more fills an accelerator.",
+    1,
+)
+flags.DEFINE_integer(
+    "max_parallel",
+    None,
+    "Blocks in flight, dealt out to the devices of this process: one for each if not "
+    "given. No answer depends on it.",
     1,
 )
 flags.DEFINE_enum(
@@ -83,6 +102,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}: quote --input='*.png'")
     try:
+        hosts.join()
         broken = _complete()
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
@@ -91,11 +111,33 @@ def main(argv: list[str]) -> None:
 
 
 def _complete() -> int:
-    # After the flags: --help stays fast.
-    from cgan_jax import complete
+    from cgan_jax import complete, input_files  # after the flags: --help stays fast
+
+    output = Path(FLAGS.output)
+    files = input_files.find_inputs(FLAGS.input, output)
+    search = _search()
+    model = complete.load_model(FLAGS.model)
+    read, reading, mask = _reader(model.models.gen.height)
+    request = complete.Request(
+        read,
+        reading,
+        mask,
+        search,
+        seed=FLAGS.seed,
+        block_size=FLAGS.block_size,
+        top_k=FLAGS.top_k,
+        save_z=FLAGS.save_z,
+        trajectory=FLAGS.trajectory,
+    )
+    return complete.complete(
+        model, files, output, request, max_parallel=FLAGS.max_parallel
+    )
+
+
+def _search() -> Any:
+    """The preset's search, but for what flags say."""
     from cgan_jax.projection import Search
 
-    paths = complete.find_inputs(FLAGS.input)
     given = {
         "num_starts": FLAGS.num_starts,
         "encoder_starts": FLAGS.encoder_starts,
@@ -103,43 +145,26 @@ def _complete() -> int:
         "num_steps": FLAGS.steps,
     }
     changed = {name: value for name, value in given.items() if value is not None}
-    search = Search(**dict(presets.get_projection(FLAGS.preset)) | changed)
-    model = complete.load_model(FLAGS.model)
-    read, mask = _reader(model.models.gen.height)
-    return complete.complete(
-        model,
-        paths,
-        Path(FLAGS.output),
-        read,
-        search,
-        mask=mask,
-        seed=FLAGS.seed,
-        block_size=FLAGS.block_size,
-        top_k=FLAGS.top_k,
-        save_z=FLAGS.save_z,
-    )
+    return Search(**dict(presets.get_projection(FLAGS.preset)) | changed)
 
 
-def _reader(size: int) -> tuple[Callable[[Path], Any], Any]:
-    """How the pictures are read, and what they show of a joint image."""
+def _reader(size: int) -> tuple[Callable[[Path], Any], dict[str, Any], Any]:
+    """How the pictures are read, that in words, and what they show of a joint image."""
     from cgan_jax import drawings, images, inputs
 
     if FLAGS.mask is not None:
         mask = inputs.read_mask(Path(FLAGS.mask), size)
-        return functools.partial(inputs.joint_known, size=size, mask=mask), mask
+        read = functools.partial(inputs.joint_known, size=size, mask=mask)
+        return read, {"pictures": "joint images"}, mask
     if FLAGS.direction == "photo2sketch":
         mask = images.half_mask(size, "photo")
-        return functools.partial(inputs.photo_known, size=size), mask
-    prepare = functools.partial(
-        drawings.prepare_drawing,
-        size=size,
-        invert=FLAGS.invert,
-        fit=FLAGS.fit,
-        frame=FLAGS.frame,
-        match_lines=FLAGS.match_lines,
-    )
+        read = functools.partial(inputs.photo_known, size=size)
+        return read, {"pictures": "photographs"}, mask
+    options = {x: getattr(FLAGS, x) for x in ("invert", "fit", "frame", "match_lines")}
+    prepare = functools.partial(drawings.prepare_drawing, size=size, **options)
     mask = images.half_mask(size, "sketch")
-    return functools.partial(inputs.drawing_known, prepare=prepare), mask
+    read = functools.partial(inputs.drawing_known, prepare=prepare)
+    return read, {"pictures": "drawings"} | options, mask
 
 
 def run() -> None:

@@ -8,9 +8,10 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from cgan_jax.configs import resolve
-from cgan_jax.launch import start
+from cgan_jax.launch import hosts, start
 
 FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(hosts)
 config_flags.DEFINE_config_file(
     "config",
     None,
@@ -33,17 +34,6 @@ flags.DEFINE_bool(
     False,
     "Go on from a checkpoint although the run began with another config.",
 )
-flags.DEFINE_string(
-    "coordinator",
-    None,
-    "HOST:PORT of process 0 of a run on many hosts; with --num_processes and --process_id. "
-    "On clusters that jax knows, such as SLURM and TPU pods, all three are found out.",
-)
-flags.DEFINE_integer("num_processes", None, "Processes of a run on many hosts.", 1)
-flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.", 0)
-flags.DEFINE_integer(
-    "host_timeout", 100, "Seconds after which a silent process counts as lost.", 1
-)
 flags.DEFINE_integer(
     "profile_steps", 0, "Steps that jax.profiler traces, into WORKDIR/profile.", 0
 )
@@ -53,15 +43,10 @@ flags.mark_flags_as_required(["config", "workdir"])
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
-    from cgan_jax import finite, parallel, train  # after the flags: --help stays fast
+    from cgan_jax import finite, train  # after the flags: --help stays fast
 
     try:
-        parallel.join_hosts(
-            FLAGS.coordinator,
-            FLAGS.num_processes,
-            FLAGS.process_id,
-            host_timeout=FLAGS.host_timeout,
-        )
+        hosts.join()
         train.train(
             FLAGS.config,
             Path(FLAGS.workdir),

@@ -29,6 +29,12 @@ FLAGS = {
         "preset",
         "[no]save_z",
         "top_k",
+        "[no]trajectory",
+        "max_parallel",
+        "coordinator",
+        "num_processes",
+        "process_id",
+        "host_timeout",
     ],
     "evaluate": [
         "model",

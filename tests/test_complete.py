@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import subprocess
@@ -16,9 +17,11 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 from tiny_models import random_model, save_random_model
 
-from cgan_jax import complete, images, inputs
+import cgan_jax
+from cgan_jax import array_cache, complete, images, inputs, model_files, result_files
 from cgan_jax.configs import default, presets
 from cgan_jax.drawings import FACE_BOXES, prepare_drawing
+from cgan_jax.input_files import find_inputs
 from cgan_jax.launch import complete as command
 from cgan_jax.model_files import ModelError
 from cgan_jax.models import generate
@@ -54,19 +57,27 @@ def draw(path, kind):
 
 def run(paths, output, read=READ, mask=SKETCH_KNOWN, **options):
     """Completes; returns the joint image and the report of each result by its name."""
-    options = {"seed": 0, "block_size": 1} | options
-    complete.complete(random_model(), paths, output, read, SEARCH, mask=mask, **options)
+    complete_all(paths, output, read, mask, **options)
     return read_results(output)
+
+
+def complete_all(
+    paths, output, read=READ, mask=SKETCH_KNOWN, max_parallel=1, **options
+):
+    files = find_inputs([str(path) for path in paths], output)
+    request = complete.Request(read, {}, mask, SEARCH, **options)
+    return complete.complete(
+        random_model(), files, output, request, max_parallel=max_parallel
+    )
 
 
 def read_results(output):
     return {
-        folder.name: (
-            read_picture(folder / "joint.png"),
-            json.loads((folder / "report.json").read_text()),
+        path.parent.relative_to(output).as_posix(): (
+            read_picture(path.parent / "joint.png"),
+            json.loads(path.read_text()),
         )
-        for folder in output.iterdir()
-        if folder.is_dir()
+        for path in output.rglob("report.json")
     }
 
 
@@ -112,14 +123,15 @@ def broken(tmp_path):
 
 
 def test_each_drawing_has_a_folder_and_all_share_a_sheet(output):
-    names = sorted(path.relative_to(output).as_posix() for path in output.rglob("*"))
-    assert names == ["box", "box/joint.png", "box/photo.png", "box/report.json"] + [
-        "contact_sheet.png"
-    ] + [
-        f"{name}{file}"
-        for name in ("cross", "disc")
-        for file in ("", "/joint.png", "/photo.png", "/report.json")
-    ]
+    names = {path.relative_to(output).as_posix() for path in output.rglob("*")}
+    files = ("joint.png", "photo.png", "overview.png", "report.json")
+    assert names == {
+        "contact_sheet.png",
+        "index.html",
+        "timings_0.jsonl",
+        *("box", "cross", "disc"),
+        *(f"{name}/{file}" for name in ("box", "cross", "disc") for file in files),
+    }
 
 
 def test_the_photo_is_the_right_half_of_the_joint_image(output):
@@ -134,13 +146,24 @@ def test_the_photo_is_the_right_half_of_the_joint_image(output):
 def test_the_report_says_what_was_done(output, drawings):
     report = json.loads((output / "disc" / "report.json").read_text())
     candidates = report.pop("candidates")
+    content = drawings["disc"].read_bytes()
     assert report == {
         "input": str(drawings["disc"]),
+        "input_sha256": hashlib.sha256(content).hexdigest(),
         "model": "random",
+        "model_digest": model_files.digest(random_model()),
+        "version": cgan_jax.__version__,
+        "mask_digest": array_cache.content_key(SKETCH_KNOWN),
+        "reading": {},
         "seed": 0,
+        "block_size": 1,
+        "top_k": 1,
+        "save_z": False,
+        "trajectory": False,
         "search": json.loads(json.dumps(dataclasses.asdict(SEARCH))),
         "passes": count_passes(SEARCH)._asdict(),
         "answers": {"joint.png": 0},
+        "files": ["joint.png", "overview.png", "photo.png"],
     }
     assert len(candidates) == 3
     losses = [c["contextual"] for c in candidates]
@@ -172,9 +195,7 @@ def test_what_cannot_be_used_is_named_with_the_reason_and_the_rest_completes(
 ):
     paths = [*broken, drawings["disc"]]
     output = tmp_path / "out"
-    options = {"mask": SKETCH_KNOWN, "seed": 0, "block_size": 1}
-    count = complete.complete(random_model(), paths, output, READ, SEARCH, **options)
-    assert count == 3
+    assert complete_all(paths, output) == 3
     assert set(read_results(output)) == {"disc"}
     errors = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
     assert len(errors) == 3
@@ -226,84 +247,6 @@ def test_a_seed_gives_the_same_answer_each_time_and_another_one_another(
     assert not np.array_equal(other[0], again[0])
 
 
-def test_files_of_one_name_do_not_overwrite_each_other(tmp_path):
-    paths = [
-        draw(tmp_path / name, kind)
-        for name, kind in (
-            ("a/x.png", "disc"),
-            ("b/x.png", "cross"),
-            ("x.jpg", "box"),
-            ("x.png", "disc"),
-        )
-    ]
-    results = run(paths, tmp_path / "out")
-    assert sorted(report["input"] for _, report in results.values()) == sorted(
-        map(str, paths)
-    )
-
-
-@pytest.mark.parametrize(
-    ("paths", "names"),
-    [
-        (["a/x.png"], ["x"]),
-        (["a/x.png", "b/y.png"], ["x", "y"]),
-        (["a/x.png", "b/x.png"], ["a_x_png", "b_x_png"]),
-        (["x.jpg", "x.png", "y.png"], ["x_jpg", "x_png", "y"]),
-    ],
-)
-def test_a_result_is_named_like_its_file_with_more_only_where_names_clash(paths, names):
-    assert complete.result_names([Path(path) for path in paths]) == names
-
-
-@pytest.mark.parametrize(
-    "paths",
-    [
-        ["a/x.png", "b/x.png", "a_x_png.png"],
-        ["a_x_png.png", "a/x.png", "b/x.png"],
-        ["p/a/x.png", "q/a/x.png", "r/a/x.png"],
-        ["/x.png", "/x.jpg"],
-        ["../x.png", "../../x.png"],
-        ["..png", "a/...png", "y.png"],
-    ],
-)
-def test_result_names_are_unique_folders_below_the_output(paths):
-    names = complete.result_names([Path(path) for path in paths])
-    assert len(set(names)) == len(paths)
-    for name in names:
-        assert Path("/out") / name == Path("/out", name.replace("/", "_"))
-        assert name not in ("", ".", "..")
-
-
-def test_a_folder_gives_its_pictures_and_nothing_else(tmp_path):
-    for name in ("b.PNG", "a.jpeg", "notes.txt", "c.svg", "._a.jpeg", "sub/d.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    expected = [tmp_path / "a.jpeg", tmp_path / "b.PNG"]
-    assert complete.find_inputs([str(tmp_path)]) == expected
-
-
-def test_patterns_files_and_folders_add_up_without_doubles(tmp_path):
-    for name in ("b.png", "a.png", "c.gif", "sub/d.png", "e[1].png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    a, b, d, e = (tmp_path / n for n in ("a.png", "b.png", "sub/d.png", "e[1].png"))
-    find = complete.find_inputs
-    assert find([f"{tmp_path}/[ab].png"]) == [a, b]
-    assert find([str(b), f"{tmp_path}/?.png"]) == [b, a]
-    assert find([f"{tmp_path}/**/*.png"]) == [a, b, e, d]
-    assert find([str(e), str(tmp_path / "sub")]) == [e, d]
-
-
-@pytest.mark.parametrize("pattern", ["*.png", "missing.png", "folder"])
-def test_an_input_that_fits_nothing_is_named(tmp_path, pattern):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "notes.txt").touch()
-    given = [str(tmp_path / "folder" / "notes.txt"), str(tmp_path / pattern)]
-    with pytest.raises(FileNotFoundError) as caught:
-        complete.find_inputs(given)
-    assert str(caught.value) == f"--input={tmp_path / pattern} fits no picture"
-
-
 def test_loading_prefers_neither_workdir_nor_model_where_there_is_none(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelError, match=f"no model '{tmp_path}'"):
@@ -326,6 +269,7 @@ def main(monkeypatch, tmp_path, drawings):
 
     def call(**changes):
         monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(**flags | changes))
+        monkeypatch.setattr(command.hosts, "join", lambda: None)
         try:
             command.main(["complete"])
         except SystemExit as leaving:
@@ -420,12 +364,11 @@ def test_several_answers_are_written_best_first_with_their_latents(main, tmp_pat
     assert main(top_k=2, save_z=True) == 0
     folder = tmp_path / "out" / "disc"
     names = {"joint.png", "joint_2.png", "photo.png", "photo_2.png"}
-    assert {p.name for p in folder.iterdir()} == names | {"report.json", "z.npy"}
+    others = {"overview.png", "report.json", "z.npy"}
+    assert {p.name for p in folder.iterdir()} == names | others
     report = json.loads((folder / "report.json").read_text())
     z = np.load(folder / "z.npy")
     assert z.shape == (SEARCH.num_candidates, 8)
-    model = random_model().models.gen
-    variables = jax.tree.map(jnp.asarray, random_model().variables.gen)
     model = random_model().models.gen
     variables = jax.tree.map(jnp.asarray, random_model().variables.gen)
     joint = images.to_uint8(np.asarray(generate(model, variables, jnp.asarray(z))))
@@ -451,7 +394,7 @@ def test_answers_that_differ_are_chosen_best_first_then_the_farthest():
     joint[:, :, 2:] = np.array([0.0, 0.1, 0.5, 0.55, -0.3])[:, None, None, None]
     joint[:, :, :2] = np.random.default_rng(0).uniform(-1, 1, (5, 2, 2, 3))
     mask = images.half_mask(2, "sketch")
-    choose = functools.partial(complete.choose_different, joint, mask, least=0.2)
+    choose = functools.partial(result_files.choose_different, joint, mask, least=0.2)
     assert choose(1) == [0]
     assert choose(2) == [0, 2]
     assert choose(3) == [0, 2, 4]
@@ -476,7 +419,7 @@ def test_an_output_that_cannot_be_written_is_named(main, tmp_path, below):
 
 def test_a_pattern_that_fits_nothing_is_an_error(main, tmp_path):
     message = main(input=[str(tmp_path / "*.png")])
-    assert message == f"error: --input={tmp_path}/*.png fits no picture"
+    assert message.startswith(f"error: --input={tmp_path}/*.png fits no picture: give")
 
 
 def test_a_missing_model_is_an_error(main):

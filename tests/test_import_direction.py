@@ -57,7 +57,7 @@ ORDER = [
         "search",
         "model_table",
     },
-    {"official", "inputs"},
+    {"official", "inputs", "input_files"},
     {"sources"},
     {"dataset"},
     {
@@ -70,7 +70,8 @@ ORDER = [
         "model_card",
     },
     {"projection", "publish", "encoder"},
-    {"validation", "block_search"},
+    {"validation", "block_search", "result_files"},
+    {"gallery"},
     {"train"},
     {"complete"},
     {"completer", "answers"},

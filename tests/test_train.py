@@ -463,6 +463,7 @@ def test_the_command_completes_a_sketch_with_the_newest_weights(
         "steps": 2,
     }
     monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(**flags))
+    monkeypatch.setattr(command.hosts, "join", lambda: None)
     command.main(["complete"])
     report = json.loads((tmp_path / "out" / "sketch" / "report.json").read_text())
     assert report["model"] == "whole"
