@@ -189,6 +189,8 @@ def _settings(model: Model, request: Request) -> dict[str, Any]:
 
 
 def _of_picture(settings: dict[str, Any], path: Path) -> dict[str, Any]:
+    if path.exists() and not path.is_file():
+        raise DrawingError(f"{path} is no ordinary file: name pictures")  # would block
     with naming(path), path.open("rb") as file:
         return settings | {
             "input_sha256": hashlib.file_digest(file, "sha256").hexdigest()
@@ -280,7 +282,7 @@ def _write_gallery(
 def _is_done(file: InputFile, output: Path, settings: dict[str, Any]) -> bool:
     try:
         settings = _of_picture(settings, file.path)
-    except OSError:  # said before
+    except (DrawingError, OSError):  # said before
         return False
     return result_files.is_finished(output / file.name, settings)
 

@@ -9,7 +9,6 @@ Everywhere below a drawing is grey in [0, 1]: 1 is paper, 0 is ink.
 """
 
 import math
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -49,17 +48,6 @@ _MAX_SIDE = 1024  # larger drawings are reduced to it
 _EDGE = 0.4  # ink at the edge of a stroke: low, so that thin grey ones do not break
 _REACH = 0.94  # of the frame's side, the most that a placed drawing takes
 _FINE_SIDE = 512  # strokes are placed and measured on at least so many pixels
-# Pillow has no exception of its own for damaged files: its decoders raise any of these.
-_DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    RuntimeError,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
 
 
 class DrawingError(ValueError):
@@ -69,7 +57,7 @@ class DrawingError(ValueError):
 def read_drawing(path: str | Path) -> Float[np.ndarray, "h w"]:
     """Brightness of a picture file, turned as its EXIF orientation says.
 
-    PNG, JPEG, WebP, GIF, BMP or TIFF of any mode; what is transparent shows white paper.
+    Of animations, the first picture. PNG, JPEG, WebP, GIF, BMP or TIFF of any mode; what is transparent shows white paper.
 
     Returns:
       Values in [0, 1], float32.
@@ -81,12 +69,27 @@ def read_drawing(path: str | Path) -> Float[np.ndarray, "h w"]:
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels are too many")
+                raise Image.DecompressionBombError(
+                    f"{image.width} x {image.height} pixels are too many"
+                )
             return _to_grey(ImageOps.exif_transpose(image))
-    except Image.UnidentifiedImageError as error:
-        raise DrawingError(f"cannot read {path}: it is not a picture") from error
-    except _DECODER_ERRORS as error:
-        raise DrawingError(f"cannot read {path}: {error}") from error
+    # Pillow has no exception of its own for damaged files: its decoders raise nearly
+    # anything.
+    except Exception as error:
+        raise DrawingError(f"cannot read {path}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Why a file cannot be read, and what to do."""
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "it is not a picture: give a PNG, JPEG, WebP, GIF, BMP or TIFF file"
+    if isinstance(
+        error, (Image.DecompressionBombError, Image.DecompressionBombWarning)
+    ):
+        return f"{error}: reduce it to at most {_MAX_PIXELS // 10**6} million"
+    if isinstance(error, OSError) and error.errno is not None:
+        return str(error)
+    return f"it is damaged ({error or repr(error)}): save it anew"
 
 
 def prepare_drawing(
@@ -128,7 +131,7 @@ def prepare_drawing(
     if flatten:
         grey = normalise_ink(flatten_paper(grey))
     if is_blank(grey):
-        raise DrawingError("the drawing is blank")
+        raise DrawingError("the drawing is blank: no stroke stands out from its paper")
     grey = frame_drawing(fit_square(grey, fit=fit), frame, boxes)
     if match_lines:
         width = _affordable_width(grey, line_width * len(grey), max_ink)

@@ -98,7 +98,7 @@ def _read(path: Path) -> Picture:
     try:
         return read_photo(path.read_bytes, str(path))
     except BrokenPictureError as error:
-        raise DrawingError(str(error)) from error
+        raise DrawingError(f"{error}: give another file, or save it anew") from error
 
 
 def _resized_joint(

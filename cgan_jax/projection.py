@@ -772,10 +772,11 @@ def _score(
     """The losses of the answers, and the answers in their order."""
     count = z.shape[0] * z.shape[1]
     joint = jnp.concatenate(blocks)[:count]
+    joint = joint.reshape(*z.shape[:2], *joint.shape[1:])
     judge = models.disc.clone(conv_fn=plain_conv)  # once: compiles at once
     once = GanPair(models.gen, judge)
-    perceptual = _perceptual(variables, joint, once, search).reshape(z.shape[:2])
-    joint = joint.reshape(*z.shape[:2], *joint.shape[1:])
+    # One target after the other: in one batch, rounding would depend on the place in it.
+    perceptual = lax.map(lambda x: _perceptual(variables, x, once, search), joint)
 
     views = functools.partial(_views, mask=mask, widths=(), sides=sides)
 
