@@ -20,10 +20,11 @@ from jaxtyping import Array, Float
 
 from cgan_jax import images, parallel, runtime
 from cgan_jax.model_files import Model
-from cgan_jax.models import GanPair
+from cgan_jax.models import GanPair, Generator, generate
 from cgan_jax.projection import (
     Candidates,
     Search,
+    SearchState,
     Starts,
     advance_stages,
     begin,
@@ -42,8 +43,8 @@ class Found(NamedTuple):
 
     Attributes:
       candidates: best first.
-      frames: the best joint image at the start and as the search went on, in [-1, 1];
-        None where nobody asked for it.
+      frames: the best joint image at the start, as the search went on, and of the answers,
+        in [-1, 1]; None where nobody asked for it.
     """
 
     candidates: Candidates
@@ -139,7 +140,7 @@ def search_stream(
         shape. Results of other sizes differ by rounding, which many steps amplify.
       max_parallel: blocks in flight, dealt out to as many of this process's devices; one
         a device if None.
-      num_frames: pictures of the way, besides the start; at most one a step.
+      num_frames: pictures of the way, at most, besides the start.
     """
     limit = max_parallel or parallel.num_local()
     make = functools.partial(
@@ -217,10 +218,10 @@ def _search_block(
     if not num_frames:
         return project(*known, starts, models=models, search=search), []
     state = begin(target, mask, starts, search=search)
-    found = finish(*known, state, models=models, search=search)
-    frames = [found.joint[:, 0]]
+    frames = []
     steps = max(1, -(-search.total_steps // num_frames))
     for first in range(0, search.total_steps, steps):
+        frames.append(_best_joint(models.gen, variables.gen, state))
         state = advance_stages(
             *known,
             state,
@@ -229,9 +230,18 @@ def _search_block(
             first=first,
             num_steps=min(steps, search.total_steps - first),
         )
-        found = finish(*known, state, models=models, search=search)
-        frames.append(found.joint[:, 0])
-    return found, frames
+    found = finish(*known, state, models=models, search=search)
+    return found, [*frames, found.joint[:, 0]]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _best_joint(
+    gen: Generator, variables: Any, state: SearchState
+) -> Float[Array, "b h w 3"]:
+    """G of the candidate of each target that the last step found to lose least."""
+    best = jnp.argmin(state.contextual, axis=1)
+    z = jnp.take_along_axis(state.z, best[:, None, None], axis=1)
+    return generate(gen, variables, z[:, 0])
 
 
 def _starts_and_compilation(

@@ -67,8 +67,8 @@ flags.DEFINE_bool("save_z", False, "Write the latents of all candidates, z.npy."
 flags.DEFINE_bool(
     "trajectory",
     False,
-    "Write the best joint image as the search goes on, search.webp. The answers are the "
-    "same; a few more forward passes.",
+    "Write the best joint image as the search goes on, search.webp: 20 more forward passes "
+    "for each picture, and the same answers.",
 )
 flags.DEFINE_integer(
     "block_size",
