@@ -109,11 +109,13 @@ def _look(
     import jax
     import jax.numpy as jnp
 
-    from cgan_jax.projection import advance_stages, begin, finish
+    from cgan_jax.projection import advance_stages, begin, finish, guess
 
     y, m = jnp.asarray(targets), jnp.asarray(mask)
     fixed = {"models": model.models, "search": search}
-    state, done, best = begin(y, m, starts, search=search), 0, []
+    guesses = guess(model.encoder, model.variables, y, m, **fixed)
+    state = begin(y, m, starts, search=search, guesses=guesses)
+    done, best = 0, []
     for step in steps:
         state = advance_stages(
             model.variables, y, m, state, first=done, num_steps=step - done, **fixed
@@ -147,7 +149,7 @@ def _passes(search: Any, step: int) -> int:
 
     parts = list(segments(search, 0, step)) or [search.all_stages[0]]
     refined = sum(count * steps for count, steps in segments(search, 0, step))
-    return search.num_starts + 2 * refined + parts[-1][0]
+    return search.num_starts + search.encoder_starts + 2 * refined + parts[-1][0]
 
 
 def records(curve: Curve, settings: dict[str, Any], seed: int) -> Iterator[Record]:

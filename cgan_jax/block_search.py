@@ -7,6 +7,7 @@ and what else is searched for, changes no answer.
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +21,7 @@ from jaxtyping import Array, Float
 
 from cgan_jax import images, parallel, runtime
 from cgan_jax.model_files import Model
-from cgan_jax.models import GanPair, Generator, generate
+from cgan_jax.models import Generator, generate
 from cgan_jax.projection import (
     Candidates,
     Search,
@@ -28,9 +29,11 @@ from cgan_jax.projection import (
     Starts,
     advance_stages,
     begin,
+    check_encoder,
     compile_project,
     draw_starts,
     finish,
+    guess,
     project,
 )
 
@@ -141,7 +144,11 @@ def search_stream(
       max_parallel: blocks in flight, dealt out to as many of this process's devices; one
         a device if None.
       num_frames: pictures of the way, at most, besides the start.
+
+    Raises:
+      ValueError: the search asks for an encoder, see `projection.check_encoder`.
     """
+    check_encoder(model.encoder, mask, search)
     limit = max_parallel or parallel.num_local()
     make = functools.partial(
         _searcher, model, mask, search, seed, block_size, num_frames
@@ -190,23 +197,23 @@ def _searcher(
     shape = (block_size, *mask.shape, 3)
     with parallel.running_on(place):
         known = jnp.asarray(mask)
-        there = model.models, jax.device_put(model.variables)
+        variables = jax.device_put(model.variables)
+        there = dataclasses.replace(model, variables=variables)
         starts = _starts_and_compilation(
-            *there, shape, known, search, seed, place, compiles=not num_frames
+            there, shape, known, search, seed, place, compiles=not num_frames
         )
 
     def run(targets: np.ndarray) -> tuple[Candidates, list[Array]]:
         filling = ((0, block_size - len(targets)), (0, 0), (0, 0), (0, 0))
         with parallel.running_on(place):
             block = jnp.asarray(np.pad(targets, filling, "edge"))
-            return _search_block(*there, block, known, starts, search, num_frames)
+            return _search_block(there, block, known, starts, search, num_frames)
 
     return run
 
 
 def _search_block(
-    models: GanPair,
-    variables: GanPair,
+    model: Model,
     target: Float[Array, "b h w 3"],
     mask: Float[Array, "h w"],
     starts: Starts,
@@ -214,10 +221,15 @@ def _search_block(
     num_frames: int,
 ) -> tuple[Candidates, list[Array]]:
     """A whole search, or the same in parts with the best joint images between them."""
+    models, variables = model.models, model.variables
     known = variables, target, mask
     if not num_frames:
-        return project(*known, starts, models=models, search=search), []
-    state = begin(target, mask, starts, search=search)
+        found = project(
+            *known, starts, models=models, search=search, encoder=model.encoder
+        )
+        return found, []
+    guesses = guess(model.encoder, *known, models=models, search=search)
+    state = begin(target, mask, starts, search=search, guesses=guesses)
     frames = []
     steps = max(1, -(-search.total_steps // num_frames))
     for first in range(0, search.total_steps, steps):
@@ -245,8 +257,7 @@ def _best_joint(
 
 
 def _starts_and_compilation(
-    models: GanPair,
-    variables: GanPair,
+    model: Model,
     shape: tuple[int, ...],
     mask: Array,
     search: Search,
@@ -256,6 +267,7 @@ def _starts_and_compilation(
     compiles: bool,
 ) -> Starts:
     """Draws the starts while a thread compiles the search for targets of this shape."""
+    models, variables = model.models, model.variables
     target = jax.ShapeDtypeStruct(shape, jnp.float32)
 
     def compile_search() -> None:
