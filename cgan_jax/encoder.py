@@ -270,9 +270,13 @@ def add_encoder(
 
 
 def read_card(name_or_folder: str) -> str | None:
-    """The card of a bundled or published model; None where there is none."""
+    """The card of a bundled or published model; None of a training run, which has none.
+
+    Where it was taken away, a card that says no more than the model's name.
+    """
     try:
-        path = model_files.find_folder(name_or_folder) / _CARD
+        folder = model_files.find_folder(name_or_folder)
     except ModelError:
-        return None  # a training run
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+        return None
+    path = folder / _CARD
+    return path.read_text(encoding="utf-8") if path.is_file() else f"# {folder.name}\n"

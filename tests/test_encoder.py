@@ -207,3 +207,7 @@ def test_half_an_encoder_is_a_damaged_model(published, tmp_path, damage):
 
 def test_what_is_no_folder_of_a_model_has_no_card(tmp_path):
     assert encoder.read_card(str(tmp_path)) is None
+
+
+def test_a_model_whose_card_was_taken_away_gets_one_by_its_name(published):
+    assert encoder.read_card(str(published[0])) == "# before\n"
