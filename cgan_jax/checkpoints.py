@@ -17,8 +17,10 @@ from orbax.checkpoint.checkpoint_managers import LatestN
 from cgan_jax import parallel
 from cgan_jax.train_state import GanState
 
-# The score by which the best checkpoint is kept: the loss of the validation completions.
-LOSS = "validation_kl"
+# The score by which the best checkpoint is kept, the higher the better: likeness of the
+# completed photographs to the true ones. The fit to the sketch is no guide: a G that can
+# draw anything but faces fits best (docs/recipes.md).
+SCORE = "validation_ssim"
 _ITEMS = ("state", "iterator", "config")
 
 
@@ -43,7 +45,7 @@ class Snapshot(NamedTuple):
 def open_manager(workdir: Path, *, keep: int | None) -> ocp.CheckpointManager:
     """The checkpoints of a run, in `workdir/checkpoints`, for the process that trains.
 
-    The newest `keep` stay (all if None), and the one with the lowest `LOSS`. What a killed
+    The newest `keep` stay (all if None), and the one with the highest `SCORE`. What a killed
     process had half written goes.
     """
     return _open(
@@ -67,7 +69,7 @@ def _open(workdir: Path, **options: Any) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(
         _folder(workdir),
         options=ocp.CheckpointManagerOptions(
-            best_fn=lambda scores: scores[LOSS],  # without it, orbax writes no scores
+            best_fn=lambda scores: scores[SCORE],  # without it, orbax writes no scores
             lightweight_initialize=True,  # else a damaged file of scores is an error
             **options,
         ),
@@ -87,24 +89,24 @@ class _NewestAndBest:
     ) -> Sequence[bool]:
         """For orbax, whose own policy forgets the scores of earlier processes."""
         newest = self._newest.should_preserve(checkpoints, context=context)
-        losses = [_loss(self._folder, info.step, info.metrics) for info in checkpoints]
-        best = min(losses, default=math.inf)
+        scores = [_score(self._folder, info.step, info.metrics) for info in checkpoints]
+        best = max(scores, default=-math.inf)
         return [
-            is_new or loss == best < math.inf
-            for is_new, loss in zip(newest, losses, strict=True)
+            is_new or score == best > -math.inf
+            for is_new, score in zip(newest, scores, strict=True)
         ]
 
 
-def _loss(folder: Path, step: int, scores: Mapping[str, float] | None = None) -> float:
-    """That of the completions at a checkpoint; infinite without any."""
+def _score(folder: Path, step: int, scores: Mapping[str, float] | None = None) -> float:
+    """That of the completions at a checkpoint; -inf without any."""
     if scores is None:
         try:
             scores = json.loads(
                 (folder / str(step) / "metrics" / "metrics").read_text()
             )
         except (OSError, ValueError):
-            return math.inf
-    return scores.get(LOSS, math.inf)
+            return -math.inf
+    return scores.get(SCORE, -math.inf)
 
 
 def save(
@@ -164,17 +166,17 @@ def _explained(manager: ocp.CheckpointManager) -> Iterator[None]:
 
 
 def restore_best(manager: ocp.CheckpointManager, like: GanState) -> Snapshot | None:
-    """The snapshot with the lowest `LOSS`, or None if none has completed sketches.
+    """The snapshot with the highest `SCORE`, or None if none has completed sketches.
 
     Raises:
       CheckpointError: it cannot be read.
     """
     folder = Path(manager.directory)
-    loss, step = min(
-        ((_loss(folder, step), step) for step in manager.all_steps()),
-        default=(math.inf, 0),
+    score, step = max(
+        ((_score(folder, step), step) for step in manager.all_steps()),
+        default=(-math.inf, 0),
     )
-    if loss == math.inf:
+    if score == -math.inf:
         return None
     try:
         config = _read(manager, step, config=ocp.args.JsonRestore())["config"]

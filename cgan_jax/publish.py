@@ -33,7 +33,7 @@ def load_workdir(workdir: Path, checkpoint: Checkpoint = "newest") -> Model:
 
     Args:
       workdir: the run's folder.
-      checkpoint: the newest, or the best: that with the lowest KL of the validation
+      checkpoint: the newest, or the best: that with the highest SSIM of the validation
         completions.
 
     Raises:

@@ -66,7 +66,7 @@ def get_config(style: str = "xdog") -> ml_collections.ConfigDict:
     config.report.checkpoints_kept = 3  # ours; the newest, and beside them the best
     config.report.num_samples = 32  # ours; pairs on a sample sheet
     # Held-out sketches that are completed on the way; the checkpoint is kept whose
-    # completions have the lowest KL.
+    # completions are likest to the photographs.
     config.report.validate_every_steps = 500  # ours
     config.report.num_validation = 16  # ours; sketches; 0 completes none
     config.report.validation_starts = 256  # ours; as projection.num_starts

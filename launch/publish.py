@@ -14,7 +14,7 @@ flags.DEFINE_enum(
     "checkpoint",
     "newest",
     ["newest", "best"],
-    "Which one: best has the lowest KL of the validation sketches completed on the way.",
+    "Which one: best has the highest SSIM of the validation sketches completed on the way.",
 )
 
 

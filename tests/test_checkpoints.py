@@ -136,11 +136,11 @@ def test_a_restored_state_lies_on_the_devices_of_the_one_it_replaces(tmp_path):
 
 
 def test_the_checkpoint_of_the_best_completions_stays(tmp_path):
-    kl = {1: 3.0, 2: 1.5, 3: 2.0, 4: None, 5: 2.5}
+    ssim = {1: 0.1, 2: 0.3, 3: 0.25, 4: None, 5: -0.1}
     for steps in ([1, 2, 3], [4, 5]):  # the second time as a resumed run
         manager = checkpoints.open_manager(tmp_path, keep=1)
         for step in steps:
-            scores = {} if kl[step] is None else {checkpoints.LOSS: kl[step]}
+            scores = {} if ssim[step] is None else {checkpoints.SCORE: ssim[step]}
             checkpoints.save(manager, Snapshot(make_state(step), {}, {}), scores)
         checkpoints.finish(manager)
     assert steps_saved(tmp_path) == ["2", "5"]

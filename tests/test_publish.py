@@ -216,12 +216,14 @@ def test_a_workdir_is_a_model_by_its_path(model, workdir):
     assert_trees_all_equal(loaded.variables, model.variables)
 
 
-def test_the_best_checkpoint_is_that_of_the_lowest_kl(state, workdir, tmp_path):
+def test_the_best_checkpoint_is_that_of_the_likest_photographs(
+    state, workdir, tmp_path
+):
     for name in ("config.json", "metrics.jsonl"):
         shutil.copy(workdir / name, tmp_path)
     manager = checkpoints.open_manager(tmp_path, keep=None)
-    for step, kl in ((5, 0.5), (10, 0.125), (11, 0.25), (12, None)):
-        scores = {} if kl is None else {checkpoints.LOSS: kl}
+    for step, ssim in ((5, 0.1), (10, 0.3), (11, 0.2), (12, None)):
+        scores = {} if ssim is None else {checkpoints.SCORE: ssim}
         snapshot = Snapshot(state.replace(step=np.asarray(step, np.int32)), {}, {})
         checkpoints.save(manager, snapshot, scores)
     checkpoints.finish(manager)

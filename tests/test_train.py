@@ -420,12 +420,13 @@ def with_held_out(folder, tmp_path_factory):
 def test_held_out_sketches_are_completed_and_the_best_checkpoint_stays(
     make_config, with_held_out, tmp_path, monkeypatch
 ):
-    real, losses = validation.complete, iter([2.0, 1.0, 3.0, 4.0, 5.0])
+    real, found_ssim = validation.complete, iter([0.1, 0.3, 0.2, -0.1, 0.0])
 
     def complete(*args, **kwargs):
         found = real(*args, **kwargs)
         assert np.isfinite(list(found.scores.values())).all()
-        return found._replace(scores=found.scores | {"validation_kl": next(losses)})
+        scores = found.scores | {"validation_ssim": next(found_ssim)}
+        return found._replace(scores=scores)
 
     monkeypatch.setattr(validation, "complete", complete)
     config = make_config(
@@ -439,9 +440,9 @@ def test_held_out_sketches_are_completed_and_the_best_checkpoint_stays(
     train(config, tmp_path)
     lines = {line["step"]: line for line in read_metrics(tmp_path)}
     assert list(lines) == [2, 3, 4, 6, 8, 9]
-    kl = {step: line.get("validation_kl") for step, line in lines.items()}
-    assert kl == {2: 2.0, 3: None, 4: 1.0, 6: 3.0, 8: 4.0, 9: 5.0}
-    assert all(-1 <= lines[step]["validation_ssim"] <= 1 for step in (2, 4, 6, 8))
+    ssim = {step: line.get("validation_ssim") for step, line in lines.items()}
+    assert ssim == {2: 0.1, 3: None, 4: 0.3, 6: 0.2, 8: -0.1, 9: 0.0}
+    assert all(lines[step]["validation_kl"] >= 0 for step in (2, 4, 6, 8))
     assert steps_saved(tmp_path) == [4, 9]
     names = sorted(path.name for path in (tmp_path / "validation").iterdir())
     assert names == [f"step_00000{step}.png" for step in (2, 4, 6, 8, 9)]
