@@ -244,28 +244,37 @@ def _write_result(given: _Input, found: Found, folder: Path, request: Request) -
     )
     joint = images.to_uint8(np.asarray(candidates.joint))
     pictures = result_files.answer_pictures(joint[chosen], given.known.target, mask)
-    row = sheets.completion_row(
-        given.known.original, given.known.shown, joint, scale=_SCALE
-    )
-    overview = {result_files.OVERVIEW: sheets.completion_sheet([row])}
-    writers: dict[str, Callable[[Path], Any]] = {
-        name: functools.partial(sheets.save, picture)
-        for kind in (*pictures.values(), overview)
-        for name, picture in kind.items()
-    }
-    if request.save_z:
-        writers["z.npy"] = functools.partial(np.save, arr=np.asarray(candidates.z))
-    if found.frames is not None:
-        way = [sheets.enlarge(x, scale=_SCALE) for x in images.to_uint8(found.frames)]
-        writers[result_files.TRAJECTORY] = functools.partial(sheets.save_animation, way)
     report = {"input": str(given.file.path)} | given.settings
     report |= {
         "passes": count_passes(request.search)._asdict(),
         "answers": dict(zip(pictures["joint"], map(int, chosen), strict=True)),
         "candidates": result_files.candidate_losses(candidates, request.search),
     }
+    row = sheets.completion_row(
+        given.known.original, given.known.shown, joint, scale=_SCALE
+    )
+    overview = {result_files.OVERVIEW: sheets.completion_sheet([row])}
+    writers = _writers([*pictures.values(), overview], found, request)
     result_files.write(folder, writers, report)
     logging.info("%s: loss %.4f", given.file.path, candidates.contextual[0])
+
+
+def _writers(
+    pictures: Sequence[Mapping[str, sheets.Picture]], found: Found, request: Request
+) -> result_files.Writers:
+    """What writes each file, by its name, but for the report."""
+    writers: dict[str, Callable[[Path], None]] = {
+        name: functools.partial(sheets.save, picture)
+        for kind in pictures
+        for name, picture in kind.items()
+    }
+    if request.save_z:
+        z = np.asarray(found.candidates.z)
+        writers["z.npy"] = functools.partial(np.save, arr=z)
+    if found.frames is not None:
+        way = [sheets.enlarge(x, scale=_SCALE) for x in images.to_uint8(found.frames)]
+        writers[result_files.TRAJECTORY] = functools.partial(sheets.save_animation, way)
+    return writers
 
 
 def _write_gallery(

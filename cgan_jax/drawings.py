@@ -127,7 +127,7 @@ def prepare_drawing(
       DrawingError: the drawing is blank.
       ValueError: an option has no such choice.
     """
-    grey = set_polarity(_reduce(grey), invert)
+    grey = set_polarity(reduce(grey), invert)
     if flatten:
         grey = normalise_ink(flatten_paper(grey))
     if is_blank(grey):
@@ -137,6 +137,16 @@ def prepare_drawing(
         width = _affordable_width(grey, line_width * len(grey), max_ink)
         grey = match_line_width(grey, width)
     return area_resize(grey, size).clip(0, 1)
+
+
+def reduce(grey: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h2 w2"]:
+    """A drawing as float32, its longer side at most 1024 pixels."""
+    grey = grey.astype(np.float32)
+    scale = _MAX_SIDE / max(grey.shape)
+    if scale >= 1:
+        return grey
+    height, width = (max(1, round(length * scale)) for length in grey.shape)
+    return _resample(grey, (height, width))
 
 
 def is_white_on_black(grey: Float[np.ndarray, "h w"]) -> bool:
@@ -356,16 +366,6 @@ def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         known = ", ".join(choices)
         raise ValueError(f"unknown {option} {value!r}: choose one of {known}")
-
-
-def _reduce(grey: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h2 w2"]:
-    """float32, and the longer side at most _MAX_SIDE pixels."""
-    grey = grey.astype(np.float32)
-    scale = _MAX_SIDE / max(grey.shape)
-    if scale >= 1:
-        return grey
-    height, width = (max(1, round(length * scale)) for length in grey.shape)
-    return _resample(grey, (height, width))
 
 
 def _resample(

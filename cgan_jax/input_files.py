@@ -27,8 +27,9 @@ class InputFile(NamedTuple):
 def find_inputs(patterns: Sequence[str], output: Path) -> list[InputFile]:
     """Pictures of patterns such as `sketches/*.png`, below folders, or named one by one.
 
-    The order is that of the patterns, and of the paths below each. Hidden files and
-    folders below a folder are left out, and so is the output folder.
+    The order is that of the patterns, and of the paths below each. Below a folder, hidden
+    files and folders are left out, links to folders are not followed, and the output
+    folder is no input.
 
     Args:
       patterns: paths, or patterns in which `**` stands for any folders.

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from cgan_jax import images
 from cgan_jax.decoding import BrokenPictureError, centre_square, cut_square, read_photo
-from cgan_jax.drawings import DrawingError, fit_square, read_drawing
+from cgan_jax.drawings import DrawingError, fit_square, read_drawing, reduce
 from cgan_jax.sheets import Picture, grey_picture
 from cgan_jax.sketches import area_resize
 
@@ -46,7 +46,7 @@ def drawing_known(path: Path, prepare: Callable[[Grey], Grey]) -> Known:
     grey = read_drawing(path)
     sketch = prepare(grey)
     return Known(
-        grey_picture(fit_square(grey)),
+        grey_picture(fit_square(reduce(grey))),  # a strip may be long
         grey_picture(sketch),
         images.target_from_sketch(sketch),
     )

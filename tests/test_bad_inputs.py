@@ -157,6 +157,18 @@ def test_photographs_complete_beside_bad_ones_that_are_named(folder, tmp_path, c
         assert read_report(output / name)["candidates"] != wanted, name
 
 
+def test_a_long_strip_is_never_a_square_of_its_length(folder):
+    """50 x 500,000 pixels; as a square, 250,000 million."""
+    strip = np.full((50, 500_000), 255, np.uint8)
+    strip[:, 100_000:400_000] = 0
+    Image.fromarray(strip).save(folder / "strip.png", compress_level=1)
+    known = inputs.drawing_known(
+        folder / "strip.png", lambda grey: np.zeros((16, 16), np.float32)
+    )
+    assert known.original.shape == (1024, 1024, 3)
+    assert known.original.min() == 0 and known.original.max() == 255
+
+
 @pytest.mark.parametrize(
     "name", ["a.png", "a.jpg", "a.webp", "a.gif", "a.tif", "a.bmp"]
 )
