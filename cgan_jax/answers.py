@@ -7,7 +7,7 @@ import functools
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
@@ -21,7 +21,7 @@ from cgan_jax.model_files import Model
 from cgan_jax.progress import tracked
 from cgan_jax.projection import Search
 
-Direction = Literal["sketch2photo", "photo2sketch"]
+DIRECTIONS = ("sketch2photo", "photo2sketch")
 MODEL, TRUE = "model", "true"
 # What the tables call the methods, by what they answer with.
 LABELS: dict[images.Side, dict[str, str]] = {
@@ -54,14 +54,14 @@ class Task(NamedTuple):
       names: of the pictures in their source.
       sketches: 255 is paper.
       photos: that the sketches were drawn from.
-      direction: says which half is given.
+      direction: of `DIRECTIONS`: says which half is given.
     """
 
     style: str
     names: tuple[str, ...]
     sketches: UInt8[np.ndarray, "n s s"]
     photos: UInt8[np.ndarray, "n s s 3"]
-    direction: Direction = "sketch2photo"
+    direction: str = "sketch2photo"
 
     @property
     def given(self) -> images.Side:
@@ -122,7 +122,7 @@ def read_task(
     pairs: Pairs,
     chosen: Int[np.ndarray, " n"],
     style: str,
-    direction: Direction = "sketch2photo",
+    direction: str = "sketch2photo",
 ) -> Task:
     """The chosen pairs of a split in one of its styles."""
     found = [pairs[int(i)] for i in chosen]

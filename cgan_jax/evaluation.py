@@ -13,7 +13,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -32,13 +32,12 @@ from cgan_jax import (
     scores,
     sheets,
 )
-from cgan_jax.answers import LABELS, METHODS, MODEL, Answers, Direction, Task
+from cgan_jax.answers import DIRECTIONS, LABELS, METHODS, MODEL, Answers, Task
 from cgan_jax.dataset import GIVEN, Pairs, draw_pair, find_or_prepare, open_pairs
 from cgan_jax.model_files import Model
 from cgan_jax.projection import Search
 from cgan_jax.sources import Example
 
-DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 FACES, APPEARANCE = "dlib face descriptors", "HOG and colour histograms"
 NUM_REFERENCES = 1000  # photographs, at most, that realism is compared with
 MIN_SET, MIN_FRECHET = 8, 500  # feature vectors on either side
@@ -64,7 +63,7 @@ class Plan:
       use_faces: whether faces are described; needs the extra `[faces]`.
     """
 
-    directions: tuple[Direction, ...]
+    directions: tuple[str, ...]
     methods: tuple[str, ...]
     num_examples: int
     num_answers: int

@@ -231,7 +231,8 @@ def test_a_curve_ends_at_the_answers_of_the_search():
     assert found.steps == [0, 1, 2, 3, 4, 5, 6]
     passes = count_passes(search)
     assert found.passes[0] == 64 + 6 and found.passes[-1] == passes.alone
-    assert found.passes[2] == 64 + 2 * 6 * 2 + 6
+    assert found.passes[1] == 64 + 2 * 6 * 1 + 6
+    assert found.passes[2] == 64 + 2 * 6 * 2 + 2  # two of the six are kept
     targets, mask = task.targets()
     answers = list(
         complete.search_targets(model, targets, mask, search, seed=0, block_size=2)

@@ -42,6 +42,8 @@ FLAGS = {
         "train_data",
         "split",
         "style",
+        "direction",
+        "preset",
         "num_examples",
         "methods",
         "compare_to",

@@ -308,7 +308,7 @@ def test_nobody_known_twice_means_no_identification(fake_faces, pairs, tmp_path)
 
 def test_realism_is_compared_with_photographs_that_are_no_examples(pairs):
     chosen = evaluation.choose_examples(len(pairs), 6, 0)
-    for direction in evaluation.DIRECTIONS:
+    for direction in answers.DIRECTIONS:
         task = answers.read_task(pairs, chosen, "xdog", direction)
         around = evaluation._surroundings(pairs, chosen, task, plan(), None, {})
         assert len(around.references) == 14
@@ -317,7 +317,7 @@ def test_realism_is_compared_with_photographs_that_are_no_examples(pairs):
 
 
 def test_photographs_are_turned_into_sketches(pairs, training, tmp_path):
-    methods = plan(directions=evaluation.DIRECTIONS, num_examples=8)
+    methods = plan(directions=answers.DIRECTIONS, num_examples=8)
     report = evaluation.evaluate(
         random_model(), pairs, training, SEARCH, tmp_path, methods
     )

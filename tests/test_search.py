@@ -71,12 +71,12 @@ def test_a_search_survives_json():
 
 
 def test_passes_worked_out_by_hand():
-    assert count_passes(SEARCH) == Passes(1024, 6 * 60 + 6, 6 * 60)
+    assert count_passes(SEARCH) == Passes(128, 2 * 18 + 2, 2 * 18)
     steps = 32 * 5 + 8 * 7 + 2 * 11
-    assert count_passes(STAGED) == Passes(1024, steps + 2, steps)
-    assert count_passes(STAGED).alone == 1024 + 2 * steps + 2
+    assert count_passes(STAGED) == Passes(128, steps + 2, steps)
+    assert count_passes(STAGED).alone == 128 + 2 * steps + 2
     own = dataclasses.replace(STAGED, encoder_starts=5)
-    assert count_passes(own) == Passes(1024, steps + 2 + 5, steps)
+    assert count_passes(own) == Passes(128, steps + 2 + 5, steps)
 
 
 @pytest.mark.parametrize(
