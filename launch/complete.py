@@ -8,11 +8,11 @@ from typing import Any
 
 from absl import app, flags
 
-from cgan_jax.configs import presets
-from cgan_jax.launch import hosts, start
+from cgan_jax.launch import hosts, searches, start
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(hosts)
+flags.adopt_module_key_flags(searches)
 flags.DEFINE_string(
     "model", "faces", "Bundled model, folder of a published one, or training workdir."
 )
@@ -41,22 +41,6 @@ flags.DEFINE_string(
     "Picture, white where joint images are known. The pictures of --input are then joint "
     "images, the sketch on the left and its photograph on the right.",
 )
-flags.DEFINE_enum(
-    "preset",
-    "default",
-    presets.NAMES,
-    "What is minimized, and how; the flags below take the place of its values.",
-)
-flags.DEFINE_integer("num_candidates", None, "Candidates that are refined.", 1)
-flags.DEFINE_integer("num_starts", None, "Latents that are ranked first.", 0)
-flags.DEFINE_integer(
-    "encoder_starts",
-    None,
-    "Latents of the model's encoder that are ranked beside them; of sketches alone, with a "
-    "model that has been through cgan-encode.",
-    0,
-)
-flags.DEFINE_integer("steps", None, "Steps of the search.", 0)
 flags.DEFINE_integer(
     "top_k",
     1,
@@ -112,10 +96,11 @@ def main(argv: list[str]) -> None:
 
 def _complete() -> int:
     from cgan_jax import complete, input_files  # after the flags: --help stays fast
+    from cgan_jax.projection import Search
 
     output = Path(FLAGS.output)
     files = input_files.find_inputs(FLAGS.input, output)
-    search = _search()
+    search = Search(**searches.fields())
     model = complete.load_model(FLAGS.model)
     read, reading, mask = _reader(model.models.gen.height)
     request = complete.Request(
@@ -132,20 +117,6 @@ def _complete() -> int:
     return complete.complete(
         model, files, output, request, max_parallel=FLAGS.max_parallel
     )
-
-
-def _search() -> Any:
-    """The preset's search, but for what flags say."""
-    from cgan_jax.projection import Search
-
-    given = {
-        "num_starts": FLAGS.num_starts,
-        "encoder_starts": FLAGS.encoder_starts,
-        "num_candidates": FLAGS.num_candidates,
-        "num_steps": FLAGS.steps,
-    }
-    changed = {name: value for name, value in given.items() if value is not None}
-    return Search(**dict(presets.get_projection(FLAGS.preset)) | changed)
 
 
 def _reader(size: int) -> tuple[Callable[[Path], Any], dict[str, Any], Any]:

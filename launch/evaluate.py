@@ -5,10 +5,11 @@ from pathlib import Path
 
 from absl import app, flags
 
-from cgan_jax.configs import default, presets
-from cgan_jax.launch import start
+from cgan_jax.configs import default
+from cgan_jax.launch import searches, start
 
 FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(searches)
 _defaults = default.get_config()
 flags.DEFINE_string(
     "model", "faces", "Bundled model, folder of a published one, or training workdir."
@@ -57,18 +58,6 @@ flags.DEFINE_string(
     "output", None, "Folder of the scores and the cache.", required=True
 )
 flags.DEFINE_integer("seed", 0, "Seed of examples, starts, and intervals.")
-flags.DEFINE_enum(
-    "preset",
-    "default",
-    presets.NAMES,
-    "The model's search; the flags below take the place of its values.",
-)
-flags.DEFINE_integer("num_candidates", None, "Answers to each example.", 1)
-flags.DEFINE_integer("num_starts", None, "Latents that are ranked first.", 0)
-flags.DEFINE_integer(
-    "encoder_starts", None, "Latents of the model's encoder, ranked beside them.", 0
-)
-flags.DEFINE_integer("steps", None, "Steps of the search.", 0)
 flags.DEFINE_integer("block_size", 1, "Examples searched for side by side.", 1)
 
 _REMINDER = (
@@ -83,14 +72,7 @@ def main(argv: list[str]) -> None:
         print(_REMINDER, file=sys.stderr)
     from cgan_jax import evaluation  # after the flags: --help stays fast
 
-    given = {
-        "num_starts": FLAGS.num_starts,
-        "encoder_starts": FLAGS.encoder_starts,
-        "num_candidates": FLAGS.num_candidates,
-        "num_steps": FLAGS.steps,
-    }
-    changed = {name: value for name, value in given.items() if value is not None}
-    search = dict(presets.get_projection(FLAGS.preset)) | changed
+    search = searches.fields()
     try:
         plan = evaluation.Plan(
             directions=tuple(FLAGS.direction),

@@ -268,7 +268,9 @@ def main(monkeypatch, tmp_path, drawings):
     }
 
     def call(**changes):
-        monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(**flags | changes))
+        given = types.SimpleNamespace(**flags | changes)
+        monkeypatch.setattr(command, "FLAGS", given)
+        monkeypatch.setattr(command.searches, "FLAGS", given)
         monkeypatch.setattr(command.hosts, "join", lambda: None)
         try:
             command.main(["complete"])

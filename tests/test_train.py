@@ -463,7 +463,9 @@ def test_the_command_completes_a_sketch_with_the_newest_weights(
         "num_candidates": 2,
         "steps": 2,
     }
-    monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(**flags))
+    given = types.SimpleNamespace(**flags)
+    monkeypatch.setattr(command, "FLAGS", given)
+    monkeypatch.setattr(command.searches, "FLAGS", given)
     monkeypatch.setattr(command.hosts, "join", lambda: None)
     command.main(["complete"])
     report = json.loads((tmp_path / "out" / "sketch" / "report.json").read_text())

@@ -1,0 +1,37 @@
+"""Flags of commands that search: a preset, and what takes the place of its values."""
+
+from typing import Any
+
+from absl import flags
+
+from cgan_jax.configs import presets
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum(
+    "preset",
+    "default",
+    presets.NAMES,
+    "What is minimized, and how; the flags below take the place of its values.",
+)
+flags.DEFINE_integer("num_candidates", None, "Candidates that are refined.", 1)
+flags.DEFINE_integer("num_starts", None, "Latents that are ranked first.", 0)
+flags.DEFINE_integer(
+    "encoder_starts",
+    None,
+    "Latents of the model's encoder that are ranked beside them; of sketches alone, with a "
+    "model that has been through cgan-encode.",
+    0,
+)
+flags.DEFINE_integer("steps", None, "Steps of the search.", 0)
+
+
+def fields() -> dict[str, Any]:
+    """Those of `cgan_jax.search.Search`: the preset's, but for what flags say."""
+    given = {
+        "num_starts": FLAGS.num_starts,
+        "encoder_starts": FLAGS.encoder_starts,
+        "num_candidates": FLAGS.num_candidates,
+        "num_steps": FLAGS.steps,
+    }
+    changed = {name: value for name, value in given.items() if value is not None}
+    return dict(presets.get_projection(FLAGS.preset)) | changed
