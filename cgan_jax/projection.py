@@ -69,7 +69,7 @@ __all__ = [
 ]
 
 # Images of starts and answers are generated this many at a time, by one executable.
-_BLOCK = 16
+_BLOCK = 8
 _SIDES: tuple[Side, ...] = ("sketch", "photo")
 _LARGEST = 1.0 - 1e-6  # of z where its bound is smooth: u stays finite
 
@@ -100,7 +100,7 @@ class Starts(NamedTuple):
 
     Attributes:
       z: latents in [-1, 1].
-      joint: G(z) in [-1, 1], in blocks of 16, the last filled up.
+      joint: G(z) in [-1, 1], in blocks of 8, the last filled up.
       key: for what else a search draws.
     """
 
@@ -114,7 +114,7 @@ class Guesses(NamedTuple):
 
     Attributes:
       z: latents in [-1, 1].
-      joint: G(z) in [-1, 1], in blocks of 16, the last filled up.
+      joint: G(z) in [-1, 1], in blocks of 8, the last filled up.
     """
 
     z: Float[Array, "b e z"]
@@ -448,7 +448,8 @@ _sample_z = jax.jit(sample_z, static_argnums=(1, 2))
 @functools.partial(jax.jit, static_argnums=0)
 def _generate(gen: Generator, variables: Any, z: Array) -> Array:
     once = gen.clone(conv_fn=phase_conv_transpose)  # compiles at once
-    return generate(once, variables, z)
+    # One after the other: in one batch, rounding would depend on the place in it.
+    return lax.map(lambda z: generate(once, variables, z[None])[0], z)
 
 
 def _generate_blocks(
@@ -460,7 +461,7 @@ def _generate_blocks(
 
 @jax.jit
 def _block(z: Float[Array, "*n z"], start: Array) -> Float[Array, "block z"]:
-    """16 latents of a row that is filled up with zeros."""
+    """Latents of a row that is filled up with zeros."""
     flat = z.reshape(-1, z.shape[-1])
     padded = jnp.pad(flat, ((0, -len(flat) % _BLOCK), (0, 0)))
     return lax.dynamic_slice_in_dim(padded, start, _BLOCK)
