@@ -217,6 +217,7 @@ def test_passes_to_a_level_by_hand():
     assert found["passes_sketch_kl"] is None and found["ratio_photo_mse"] is None
 
 
+@pytest.mark.usefixtures("quick_compilation")
 def test_a_curve_ends_at_the_answers_of_the_search():
     model = random_model()
     search = dict(default.get_config().projection)

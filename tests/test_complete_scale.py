@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -45,6 +46,12 @@ BLOCK = 2
 CODE = "from cgan_jax.launch import complete as command; command.run()"
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_alike(quick_compilation):
+    """What an earlier test compiled, fully optimized, would serve one device of many."""
+    jax.clear_caches()
 
 
 def draw(path, seed):
