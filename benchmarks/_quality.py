@@ -72,7 +72,7 @@ def _follow(
     """One search of all examples, looked at on its way."""
     import jax
 
-    from cgan_jax.projection import draw_starts
+    from cgan_jax.projection import count_passes, draw_starts
 
     steps = sorted(set(np.linspace(0, search.total_steps, POINTS + 1).astype(int)))
     steps = [int(step) for step in steps]
@@ -93,7 +93,7 @@ def _follow(
     scores = [_scores(joint, task) for joint in np.concatenate(found, axis=1)]
     by_name = {name: np.stack([s[name] for s in scores]) for name in YARDSTICKS}
     each = float(np.median(seconds[1:] or seconds)) / block_size
-    passes = [_passes(search, step) for step in steps]
+    passes = [count_passes(search, step).alone for step in steps]
     return Curve(preset, steps, passes, by_name, each)
 
 
@@ -141,15 +141,6 @@ def _scores(joint: np.ndarray, task: Any) -> dict[str, np.ndarray]:
         "ssim_luma": scores.ssim(scores.grey(photos), scores.grey(truth)),
     }
     return {name: np.asarray(values, np.float64) for name, values in found.items()}
-
-
-def _passes(search: Any, step: int) -> int:
-    """Of one sketch alone: its starts, the steps forward and back, and its answers."""
-    from cgan_jax.search import segments
-
-    parts = list(segments(search, 0, step)) or [search.all_stages[0]]
-    refined = sum(count * steps for count, steps in segments(search, 0, step))
-    return search.num_starts + search.encoder_starts + 2 * refined + parts[-1][0]
 
 
 def records(curve: Curve, settings: dict[str, Any], seed: int) -> Iterator[Record]:

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from cgan_jax import images, parallel, runtime
 from cgan_jax.model_files import Model
-from cgan_jax.models import Generator, generate
+from cgan_jax.models import Generator
 from cgan_jax.projection import (
     Candidates,
     Search,
@@ -33,6 +33,7 @@ from cgan_jax.projection import (
     compile_project,
     draw_starts,
     finish,
+    generate_each,
     guess,
     project,
 )
@@ -246,14 +247,13 @@ def _search_block(
     return found, [*frames, found.joint[:, 0]]
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def _best_joint(
     gen: Generator, variables: Any, state: SearchState
 ) -> Float[Array, "b h w 3"]:
     """G of the candidate of each target that the last step found to lose least."""
     best = jnp.argmin(state.contextual, axis=1)
     z = jnp.take_along_axis(state.z, best[:, None, None], axis=1)
-    return generate(gen, variables, z[:, 0])
+    return generate_each(gen, variables, z[:, 0])
 
 
 def _starts_and_compilation(

@@ -41,7 +41,6 @@ from cgan_jax.progress import tracked
 _WIDTHS = (1.0, 2.0, 4.0)  # of the blurs, in pixels
 _LOG_EVERY_STEPS = 50
 _NUM_TEST = 256  # new samples that the trained encoder is scored on
-_CARD = "MODEL_CARD.md"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,7 +264,7 @@ def add_encoder(
         if card is None
         else model_card.add_encoder(card, stored)
     )
-    (output / _CARD).write_text(text, encoding="utf-8")
+    (output / model_card.FILE).write_text(text, encoding="utf-8")
     return stored
 
 
@@ -278,5 +277,5 @@ def read_card(name_or_folder: str) -> str | None:
         folder = model_files.find_folder(name_or_folder)
     except ModelError:
         return None
-    path = folder / _CARD
+    path = folder / model_card.FILE
     return path.read_text(encoding="utf-8") if path.is_file() else f"# {folder.name}\n"

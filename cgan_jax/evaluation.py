@@ -777,7 +777,7 @@ def _write_sheets(
             pictures += _pictures(task, found, int(i))
             rows.append(pictures)
     captions = ["luma SSIM", task.given, *found]
-    stem = results.stem({"direction": task.direction, "style": task.style})
+    stem = results.stem(task.direction, task.style)
     sheets.save(sheets.captioned_grid(rows, captions), output / f"{stem}_sheet.png")
     joint = found[method].joint
     if joint is not None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import html
-import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -49,7 +48,7 @@ def write(output: Path, names: Sequence[str]) -> None:
     Raises:
       OSError: a file cannot be read or written.
     """
-    pages = list(_pages(names))
+    pages = [names[i : i + PAGE] for i in range(0, len(names), PAGE)]
     for number, page in enumerate(pages, 1):
         overviews = [sheets.read(output / name / OVERVIEW) for name in page]
         path = output / _numbered("contact_sheet.png", number)
@@ -58,12 +57,6 @@ def write(output: Path, names: Sequence[str]) -> None:
         path = output / _numbered("index.html", number)
         with naming(path):
             _save(_html(output, page, number, len(pages)), path)
-
-
-def _pages(names: Iterable[str]) -> Iterator[list[str]]:
-    left = iter(names)
-    while page := list(itertools.islice(left, PAGE)):
-        yield page
 
 
 def _numbered(name: str, number: int) -> str:

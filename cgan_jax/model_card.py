@@ -11,6 +11,7 @@ import jax
 
 from cgan_jax.model_files import Model
 
+FILE = "MODEL_CARD.md"  # beside the weights
 _TEMPLATE = """# {name}
 
 A contextual GAN of joint images: a sketch and its photograph. Draw with

@@ -63,6 +63,7 @@ __all__ = [
     "count_passes",
     "draw_starts",
     "finish",
+    "generate_each",
     "guess",
     "keep_best",
     "project",
@@ -446,8 +447,11 @@ _sample_z = jax.jit(sample_z, static_argnums=(1, 2))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _generate(gen: Generator, variables: Any, z: Array) -> Array:
-    once = gen.clone(conv_fn=phase_conv_transpose)  # compiles at once
+def generate_each(
+    gen: Generator, variables: Any, z: Float[Array, "n z"]
+) -> Float[Array, "n h w 3"]:
+    """G(z), in a form that compiles at once; an image depends on its own z to the bit."""
+    once = gen.clone(conv_fn=phase_conv_transpose)
     # One after the other: in one batch, rounding would depend on the place in it.
     return lax.map(lambda z: generate(once, variables, z[None])[0], z)
 
@@ -456,7 +460,7 @@ def _generate_blocks(
     gen: Generator, variables: Any, z: Float[Array, "*n z"]
 ) -> tuple[Float[Array, "block h w 3"], ...]:
     starts = range(0, int(np.prod(z.shape[:-1])), _BLOCK)
-    return tuple(_generate(gen, variables, _block(z, np.int32(i))) for i in starts)
+    return tuple(generate_each(gen, variables, _block(z, np.int32(i))) for i in starts)
 
 
 @jax.jit

@@ -144,7 +144,7 @@ def publish(workdir: Path, output: Path, checkpoint: Checkpoint = "newest") -> M
     model = load_workdir(workdir, checkpoint)
     config, encoder = _with_encoder_of(output, model)
     model_files.save(output, model.variables, config, encoder)
-    card = output / "MODEL_CARD.md"
+    card = output / model_card.FILE
     if card.exists():
         card.replace(card.with_suffix(".md.old"))
     stored = model_files.load(output)

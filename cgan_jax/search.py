@@ -198,10 +198,17 @@ class Passes(NamedTuple):
         return sum(self)
 
 
-def count_passes(search: Search) -> Passes:
-    """What a search costs; a step of a candidate is one pass forward and one backward."""
-    steps = sum(count * steps for count, steps in search.all_stages)
-    forward = search.encoder_starts + steps + search.num_candidates
+def count_passes(search: Search, num_steps: int | None = None) -> Passes:
+    """What a search costs; a step of a candidate is one pass forward and one backward.
+
+    Args:
+      search: the search.
+      num_steps: after which it is ended, with answers; all of its own if None.
+    """
+    num_steps = search.total_steps if num_steps is None else num_steps
+    parts = [*segments(search, 0, num_steps)] or [(search.all_stages[0][0], 0)]
+    steps = sum(count * steps for count, steps in parts)
+    forward = search.encoder_starts + steps + parts[-1][0]
     return Passes(search.num_starts, forward, steps)
 
 

@@ -28,7 +28,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float
@@ -92,20 +91,18 @@ def phase_conv_transpose(y: Narrow, w: Kernel) -> Wide:
 def _phase_kernel(
     w: Kernel,
 ) -> tuple[Float[Array, "p p narrow phases"], tuple[int, int]]:
-    """Kernels of all parities beside each other, zero where one has no tap; the padding.
+    """Kernels of all parities beside each other, zero where one has no tap; the padding."""
+    parities = [_phase_taps(w.shape[0], parity) for parity in range(2)]
+    low, high = (max(side) for side in zip(*(pads for _, pads in parities)))
 
-    Output pixel 2j + a meets tap a + before - 2d at input pixel j + d.
-    """
-    k, _, wide, narrow = w.shape
-    before, _ = _padding(k)
-    low, high = -((k - 1 - before) // 2), (1 + before) // 2
-    taps = np.arange(2)[:, None] + before - 2 * np.arange(low, high + 1)
-    taps = np.where((taps >= 0) & (taps < k), taps, k)  # k: a tap of zeros
-    padded = jnp.pad(w, ((0, 1), (0, 1), (0, 0), (0, 0)))
-    each = padded[taps[:, None, :, None], taps[None, :, None, :]]
-    size = high - low + 1
-    kernel = each.transpose(2, 3, 5, 0, 1, 4).reshape(size, size, narrow, 4 * wide)
-    return kernel, (-low, high)
+    def kernel(row: int, column: int) -> Array:
+        (a, rows), (b, columns) = parities[row], parities[column]
+        missing = [(low - pads[0], high - pads[1]) for pads in (rows, columns)]
+        taps = w[a::2, b::2][::-1, ::-1].swapaxes(2, 3)
+        return jnp.pad(taps, (*missing, (0, 0), (0, 0)))
+
+    kernels = [kernel(row, column) for row in range(2) for column in range(2)]
+    return jnp.concatenate(kernels, axis=-1), (low, high)
 
 
 def _interleaved(phases: Float[Array, "n h w phases"]) -> Wide:

@@ -176,7 +176,7 @@ def test_an_image_does_not_depend_on_its_place_in_a_block():
     quick = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
     try:
-        anew = jax.jit(lambda z: projection._generate(gen, variables, z))
+        anew = jax.jit(lambda z: projection.generate_each(gen, variables, z))
         first, moved = np.asarray(anew(z)), np.asarray(anew(jnp.roll(z, 3, 0)))
     finally:
         jax.config.update("jax_disable_most_optimizations", quick)
