@@ -57,7 +57,8 @@ class DrawingError(ValueError):
 def read_drawing(path: str | Path) -> Float[np.ndarray, "h w"]:
     """Brightness of a picture file, turned as its EXIF orientation says.
 
-    Of animations, the first picture. PNG, JPEG, WebP, GIF, BMP or TIFF of any mode; what is transparent shows white paper.
+    PNG, JPEG, WebP, GIF, BMP or TIFF of any mode; of animations the first picture. What is
+    transparent shows white paper.
 
     Returns:
       Values in [0, 1], float32.

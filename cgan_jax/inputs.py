@@ -43,10 +43,10 @@ def drawing_known(path: Path, prepare: Callable[[Grey], Grey]) -> Known:
     Raises:
       DrawingError: it cannot be used; the message says why.
     """
-    grey = read_drawing(path)
+    grey = reduce(read_drawing(path))
     sketch = prepare(grey)
     return Known(
-        grey_picture(fit_square(reduce(grey))),  # a strip may be long
+        grey_picture(fit_square(grey)),
         grey_picture(sketch),
         images.target_from_sketch(sketch),
     )

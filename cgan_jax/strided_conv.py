@@ -79,7 +79,7 @@ def phase_conv_transpose(y: Narrow, w: Kernel) -> Wide:
     """`conv_transpose` as one convolution of stride 1, for a pass without gradients.
 
     Four times the output channels, one for each parity of the output pixel. On CPUs it
-    compiles at once and runs at half the speed of the forms below: for few pictures.
+    compiles at once and runs slower than the forms below: for few pictures.
     """
     kernel, padding = _phase_kernel(w)
     phases = lax.conv_general_dilated(
