@@ -5,6 +5,9 @@ import os
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
+import contextlib
+import subprocess
+
 import jax
 import pytest
 from absl import flags
@@ -20,3 +23,28 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def launched():
+    """Starts a command whose output is read; what a failed test leaves running ends."""
+    with contextlib.ExitStack() as processes:
+
+        def launched(command, **options):
+            process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                **options,
+            )
+            processes.callback(_end, process)
+            return process
+
+        yield launched
+
+
+def _end(process):
+    process.kill()
+    process.wait()
+    process.stdout.close()

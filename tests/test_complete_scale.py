@@ -8,7 +8,6 @@ import random
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -347,7 +346,7 @@ def test_names_in_the_gallery_are_text_not_markup(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def start(folder, tmp_path_factory):
+def start(launched, folder, tmp_path_factory):
     """Starts the command with a search of a few steps."""
     model = tmp_path_factory.mktemp("model") / "tiny"
     save_random_model(model)
@@ -361,12 +360,9 @@ def start(folder, tmp_path_factory):
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
             "PYTHONPATH": str(ROOT),
         }
-        return subprocess.Popen(
+        return launched(
             [sys.executable, "-c", CODE, f"--compilation_cache={compiled}", *given],
             env=os.environ | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
         )
 
     return start
@@ -389,7 +385,8 @@ def undisturbed(start, tmp_path_factory):
 
 
 def finished(output):
-    return len(list(output.rglob("report.json")))
+    # Not rglob: it raises when a folder is renamed while it looks.
+    return sum(result_files.REPORT in files for _, _, files in os.walk(output))
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(8, marks=pytest.mark.slow)])

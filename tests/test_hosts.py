@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 
@@ -65,7 +64,7 @@ def fields(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def start(fields):
+def start(launched, fields):
     """Starts the command as one of the processes."""
 
     def start(workdir, *flags, num_devices, changed):
@@ -75,14 +74,11 @@ def start(fields):
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
             "JAX_LOG_COMPILES": "1",
         }
-        return subprocess.Popen(
+        return launched(
             [sys.executable, "-c", CODE, "--config=tiny", f"--workdir={workdir}"]
             + [f"--num_devices={num_devices}", "--compilation_cache=", *flags]
             + settings,
             env=os.environ | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
         )
 
     return start

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 
@@ -24,7 +23,7 @@ NUM_STEPS = 24
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory):
+def start(launched, tmp_path_factory):
     """Starts the command in a workdir; what it compiles, it compiles once."""
     folder = tmp_path_factory.mktemp("photos")
     (folder / "train").mkdir()
@@ -53,14 +52,11 @@ def start(tmp_path_factory):
     def start(workdir, *flags, **changed):
         changed = {name.replace("__", "."): x for name, x in changed.items()}
         settings = [f"--config.{name}={x}" for name, x in (fields | changed).items()]
-        return subprocess.Popen(
+        return launched(
             [sys.executable, "-m", "cgan_jax.launch.train", "--config=tiny"]
             + [f"--workdir={workdir}", f"--compilation_cache={kept / 'compiled'}"]
             + [*settings, *flags],
             env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
         )
 
     return start
