@@ -30,8 +30,6 @@ from flax.traverse_util import flatten_dict
 
 from cgan_jax import images, model_files, parallel, runtime
 from cgan_jax.complete import search_sketches
-from cgan_jax.dataset import open_pairs
-from cgan_jax.input_pipeline import make_train_iterator
 from cgan_jax.losses import contextual_loss, perceptual_loss
 from cgan_jax.models import GanPair, generate, make_models, sample_z
 from cgan_jax.projection import Candidates, Search, draw_starts, project
@@ -120,6 +118,10 @@ def _seconds_of_instructions(folder: str) -> dict[str, float]:
 
 def prepare_input_pipeline(settings: Settings) -> Job:
     """Batches of a prepared data set, as the training loop asks for them."""
+    # Here: they bring libraries of 40 MB, which no other job shall carry.
+    from cgan_jax.dataset import open_pairs
+    from cgan_jax.input_pipeline import make_train_iterator
+
     flags.FLAGS.mark_as_parsed()  # grain reads one
     pairs = open_pairs(settings["data"], "train", settings["styles"])
     seed = settings["seed"]

@@ -1,7 +1,8 @@
 """Searches for many targets: blocks of one shape, each on one device, a few in flight.
 
 Every device runs the same program of one device on blocks of its own. How many there are,
-and what else is searched for, changes no answer.
+and what else is searched for, changes no answer. Where a search has chunks, a target that
+is done leaves its place in the block to the next one.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ import collections
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from cgan_jax import images, parallel, runtime
 from cgan_jax.model_files import Model
@@ -27,6 +28,7 @@ from cgan_jax.projection import (
     Search,
     SearchState,
     Starts,
+    advance,
     advance_stages,
     begin,
     check_encoder,
@@ -36,6 +38,7 @@ from cgan_jax.projection import (
     generate_each,
     guess,
     project,
+    stop_stalled,
 )
 
 Item = TypeVar("Item")
@@ -132,7 +135,10 @@ def search_stream(
     """Items with the answers to their targets, in order, of any number of them.
 
     At most `(max_parallel + 2) * block_size` items are held; while blocks are under way,
-    the next ones are read. Without items nothing is compiled.
+    the next ones are read. Without items nothing is compiled. If the search has chunks,
+    and one stage, and no frames are asked for, places are filled again between chunks;
+    answers that have come early are then held until their turn, at most as many as a
+    block does in the time of one search to its end.
 
     Args:
       model: the model.
@@ -151,17 +157,36 @@ def search_stream(
     """
     check_encoder(model.encoder, mask, search)
     limit = max_parallel or parallel.num_local()
-    make = functools.partial(
-        _searcher, model, mask, search, seed, block_size, num_frames
-    )
-    searchers = [functools.cache(functools.partial(make, i)) for i in range(limit)]
-    places = itertools.cycle(searchers[: parallel.num_local()])
+    make = functools.partial(_open, model, mask, search, seed, block_size, num_frames)
+    devices = [
+        functools.cache(functools.partial(make, i))
+        for i in range(min(limit, parallel.num_local()))
+    ]
+    if search.chunk_steps and not search.stages and not num_frames:
+        blocks = [
+            _Refilled(devices[i % len(devices)], block_size) for i in range(limit)
+        ]
+        return _in_order(_refilled(items, blocks))
+    return _block_by_block(items, devices, limit, block_size, num_frames)
+
+
+def _block_by_block(
+    items: Iterable[tuple[Item, Target]],
+    devices: Sequence[Callable[[], _Place]],
+    limit: int,
+    block_size: int,
+    num_frames: int,
+) -> Iterator[tuple[Item, Found]]:
+    places = itertools.cycle(devices)
     in_flight: collections.deque[tuple[list[Item], Any]] = collections.deque()
     for block in _blocks(items, block_size):
         done = [in_flight.popleft()] if len(in_flight) == limit else []
         results = [(names, jax.device_get(found)) for names, found in done]
         names, targets = zip(*block, strict=True)
-        in_flight.append((list(names), next(places)()(np.stack(targets))))
+        found = _search_block(
+            next(places)(), _filled_up(targets, block_size), num_frames
+        )
+        in_flight.append((list(names), found))
         for result in results:
             yield from _each(*result)
     for names, found in in_flight:
@@ -185,65 +210,91 @@ def _each(
         yield name, Found(Candidates(*(x[i] for x in candidates)), way)
 
 
-def _searcher(
+class _Place(NamedTuple):
+    """A device that searches: with the model and its starts there, compiled.
+
+    Attributes:
+      index: of this process's devices.
+      model: there.
+      mask: there.
+      search: the loss and the budget.
+      starts: there.
+    """
+
+    index: int
+    model: Model
+    mask: Array
+    search: Search
+    starts: Starts
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """What all parts of a search are given by name."""
+        return {"models": self.model.models, "search": self.search}
+
+    def known(self, targets: np.ndarray) -> tuple[Any, Array, Array]:
+        """What all parts of a search are given first."""
+        return self.model.variables, jnp.asarray(targets), self.mask
+
+    def begin(self, targets: np.ndarray) -> SearchState:
+        """The best starts of a block."""
+        known = self.known(targets)
+        guesses = guess(self.model.encoder, *known, **self.fixed)
+        return begin(*known[1:], self.starts, search=self.search, guesses=guesses)
+
+
+def _open(
     model: Model,
     mask: Float[np.ndarray, "h w"],
     search: Search,
     seed: int,
     block_size: int,
     num_frames: int,
-    place: int,
-) -> Callable[[np.ndarray], tuple[Candidates, list[Array]]]:
-    """A search for blocks on one device: compiled, with the model and its starts there."""
+    index: int,
+) -> _Place:
     shape = (block_size, *mask.shape, 3)
-    with parallel.running_on(place):
+    with parallel.running_on(index):
         known = jnp.asarray(mask)
         variables = jax.device_put(model.variables)
         there = dataclasses.replace(model, variables=variables)
         starts = _starts_and_compilation(
-            there, shape, known, search, seed, place, compiles=not num_frames
+            there, shape, known, search, seed, index, compiles=not num_frames
         )
+    return _Place(index, there, known, search, starts)
 
-    def run(targets: np.ndarray) -> tuple[Candidates, list[Array]]:
-        filling = ((0, block_size - len(targets)), (0, 0), (0, 0), (0, 0))
-        with parallel.running_on(place):
-            block = jnp.asarray(np.pad(targets, filling, "edge"))
-            return _search_block(there, block, known, starts, search, num_frames)
 
-    return run
+def _filled_up(targets: Sequence[Target], block_size: int) -> np.ndarray:
+    """Targets as a block: the last one again and again in what is left."""
+    filling = ((0, block_size - len(targets)), (0, 0), (0, 0), (0, 0))
+    return np.pad(np.stack(targets), filling, "edge")
 
 
 def _search_block(
-    model: Model,
-    target: Float[Array, "b h w 3"],
-    mask: Float[Array, "h w"],
-    starts: Starts,
-    search: Search,
-    num_frames: int,
+    place: _Place, targets: np.ndarray, num_frames: int
 ) -> tuple[Candidates, list[Array]]:
     """A whole search, or the same in parts with the best joint images between them."""
-    models, variables = model.models, model.variables
-    known = variables, target, mask
-    if not num_frames:
-        found = project(
-            *known, starts, models=models, search=search, encoder=model.encoder
-        )
-        return found, []
-    guesses = guess(model.encoder, *known, models=models, search=search)
-    state = begin(target, mask, starts, search=search, guesses=guesses)
+    with parallel.running_on(place.index):
+        if num_frames:
+            return _search_with_frames(place, targets, num_frames)
+        encoder = place.model.encoder
+        known = place.known(targets)
+        return project(*known, place.starts, encoder=encoder, **place.fixed), []
+
+
+def _search_with_frames(
+    place: _Place, targets: np.ndarray, num_frames: int
+) -> tuple[Candidates, list[Array]]:
+    model, total = place.model, place.search.total_steps
+    known, state = place.known(targets), place.begin(targets)
     frames = []
-    steps = max(1, -(-search.total_steps // num_frames))
-    for first in range(0, search.total_steps, steps):
-        frames.append(_best_joint(models.gen, variables.gen, state))
+    steps = max(1, -(-total // num_frames))
+    for first in range(0, total, steps):
+        frames.append(_best_joint(model.models.gen, model.variables.gen, state))
+        count = min(steps, total - first)
         state = advance_stages(
-            *known,
-            state,
-            models=models,
-            search=search,
-            first=first,
-            num_steps=min(steps, search.total_steps - first),
+            *known, state, first=first, num_steps=count, **place.fixed
         )
-    found = finish(*known, state, models=models, search=search)
+    found = finish(*known, state, **place.fixed)
     return found, [*frames, found.joint[:, 0]]
 
 
@@ -254,6 +305,160 @@ def _best_joint(
     best = jnp.argmin(state.contextual, axis=1)
     z = jnp.take_along_axis(state.z, best[:, None, None], axis=1)
     return generate_each(gen, variables, z[:, 0])
+
+
+class _Ready(NamedTuple):
+    """A target whose search has ended.
+
+    Attributes:
+      number: of the item.
+      item: the item.
+      target: its target.
+      z: of its candidates.
+      steps: that they were moved by.
+    """
+
+    number: int
+    item: Any
+    target: Target
+    z: Float[np.ndarray, "k z"]
+    steps: int
+
+
+class _Refilled:
+    """A block under way, each target of which began at a time of its own."""
+
+    def __init__(self, open_place: Callable[[], _Place], block_size: int) -> None:
+        self._open = open_place
+        self._slots: list[tuple[int, Any] | None] = [None] * block_size
+        self._targets: np.ndarray | None = None
+        self._state: SearchState | None = None
+        self._ready: list[_Ready] = []
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a target is searched for."""
+        return any(slot is not None for slot in self._slots)
+
+    def fill(self, items: Iterator[tuple[int, tuple[Any, Target]]]) -> None:
+        """Begins as many targets as there is room for."""
+        free = [i for i, slot in enumerate(self._slots) if slot is None]
+        given = list(zip(free, items))
+        if not given:
+            return
+        if self._targets is None:
+            self._targets = _filled_up([given[0][1][1][1]], len(self._slots))
+        for i, (number, (item, target)) in given:
+            self._slots[i] = (number, item)
+            self._targets[i] = target
+        place = self._open()
+        with parallel.running_on(place.index):
+            fresh = place.begin(self._targets)
+            new = np.isin(np.arange(len(self._slots)), [i for i, _ in given])
+            self._state = (
+                fresh if self._state is None else _merge(new, fresh, self._state)
+            )
+
+    def advance(self) -> None:
+        """Starts the next chunk of all targets."""
+        place = self._open()
+        search = place.search
+        with parallel.running_on(place.index):
+            assert self._state is not None and self._targets is not None
+            state = advance(
+                *place.known(self._targets),
+                self._state,
+                num_steps=search.chunk_steps,
+                **place.fixed,
+            )
+            self._state = stop_stalled(state, search=search)
+
+    def collect(self) -> Iterator[tuple[int, Any, Found]]:
+        """Frees the places of those that are done; answers, once they fill a block."""
+        assert self._state is not None and self._targets is not None
+        moving, step = jax.device_get((self._state.moving, self._state.step))
+        total = self._open().search.total_steps
+        done = [
+            i
+            for i, slot in enumerate(self._slots)
+            if slot is not None and (step[i] >= total or not moving[i])
+        ]
+        if done:
+            z = jax.device_get(self._state.z)
+            for i in done:
+                number, item = self._slots[i]  # type: ignore[misc]
+                target = self._targets[i].copy()
+                self._ready.append(_Ready(number, item, target, z[i], int(step[i])))
+                self._slots[i] = None
+        while len(self._ready) >= len(self._slots):
+            yield from self._finish()
+
+    def flush(self) -> Iterator[tuple[int, Any, Found]]:
+        """The answers that are left."""
+        if self._ready:
+            yield from self._finish()
+
+    def _finish(self) -> Iterator[tuple[int, Any, Found]]:
+        place, size = self._open(), len(self._slots)
+        ready, self._ready = self._ready[:size], self._ready[size:]
+        assert self._state is not None
+        with parallel.running_on(place.index):
+            rows = [*range(len(ready)), *[len(ready) - 1] * (size - len(ready))]
+            state = self._state._replace(
+                z=jnp.asarray(np.stack([ready[i].z for i in rows])),
+                step=jnp.asarray([ready[i].steps for i in rows], jnp.int32),
+            )
+            targets = np.stack([ready[i].target for i in rows])
+            found = finish(*place.known(targets), state, **place.fixed)
+        results = _each(
+            [(x.number, x.item) for x in ready], (jax.device_get(found), [])
+        )
+        yield from ((number, item, answers) for (number, item), answers in results)
+
+
+@jax.jit
+def _merge(
+    new: Bool[Array, " b"], fresh: SearchState, state: SearchState
+) -> SearchState:
+    """The fresh targets of a block beside those that are under way."""
+
+    def choose(fresh: Array, old: Array) -> Array:
+        return jnp.where(new.reshape(-1, *(1,) * (fresh.ndim - 1)), fresh, old)
+
+    return jax.tree.map(choose, fresh, state)
+
+
+def _refilled(
+    items: Iterable[tuple[Item, Target]], blocks: Sequence[_Refilled]
+) -> Iterator[tuple[int, Item, Found]]:
+    """Numbered answers, as they come."""
+    left = enumerate(items)
+    while True:
+        for block in blocks:
+            block.fill(left)
+        busy = [block for block in blocks if block.is_busy]
+        if not busy:
+            break
+        for block in busy:
+            block.advance()
+        for block in busy:
+            yield from block.collect()
+    for block in blocks:
+        yield from block.flush()
+
+
+def _in_order(
+    numbered: Iterable[tuple[int, Item, Found]],
+) -> Iterator[tuple[Item, Found]]:
+    """Answers by their numbers: each is held until those before it have come."""
+    held: dict[int, tuple[Item, Found]] = {}
+    following = itertools.count()
+    awaited = next(following)
+    for number, item, found in numbered:
+        held[number] = item, found
+        while awaited in held:
+            yield held.pop(awaited)
+            awaited = next(following)
 
 
 def _starts_and_compilation(

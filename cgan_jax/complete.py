@@ -247,6 +247,7 @@ def _write_result(given: _Input, found: Found, folder: Path, request: Request) -
     report = {"input": str(given.file.path)} | given.settings
     report |= {
         "passes": count_passes(request.search)._asdict(),
+        "steps": int(candidates.steps[0]),
         "answers": dict(zip(pictures["joint"], map(int, chosen), strict=True)),
         "candidates": result_files.candidate_losses(candidates, request.search),
     }

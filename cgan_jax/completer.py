@@ -26,6 +26,7 @@ from cgan_jax.projection import (
     draw_starts,
     finish,
     guess,
+    usable,
 )
 
 
@@ -49,12 +50,13 @@ class Completion(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """A search under way: what it goes by, and how far it has got."""
+    """A search under way: what it goes by, how far it has got, in how many steps."""
 
     target: Float[Array, "1 h w 3"]
     mask: Float[Array, "h w"]
     search: Search
     state: SearchState
+    num_steps: int = 0
 
 
 @dataclasses.dataclass(eq=False)
@@ -129,7 +131,7 @@ class Completer:
           num_candidates: answers.
           key: of the starts; `jax.random.key(0)` if None.
           search: the loss and the budget, where `num_candidates` takes the place of its
-            own; the preset `default` if None.
+            own; if None the preset `default`, with the encoder where it can help.
           z: begin here instead, such as at the answers to a sketch that has changed.
 
         Raises:
@@ -137,13 +139,15 @@ class Completer:
             another size; or the search asks an encoder that the model lacks, or one for
             anything but a sketch.
         """
-        search = search or Search(**presets.get_projection())
+        target = jnp.asarray(self._target(sketch, photo)[None])
+        known = jnp.asarray(self._mask(sketch, photo, mask))
+        if search is None:
+            default = Search(**presets.get_projection())
+            search = usable(default, self.model.encoder, known)
         count = num_candidates if z is None else len(z)
         starts = max(search.num_starts, count - search.encoder_starts)
         search = dataclasses.replace(search, num_candidates=count, num_starts=starts)
         key = jax.random.key(0) if key is None else key
-        target = jnp.asarray(self._target(sketch, photo)[None])
-        known = jnp.asarray(self._mask(sketch, photo, mask))
         if z is None:
             guesses = self._guess(target, known, search)
             drawn = self._draw_starts(key, search)
@@ -166,10 +170,11 @@ class Completer:
             progress.state,
             models=self.model.models,
             search=progress.search,
-            first=int(progress.state.step),
+            first=progress.num_steps,
             num_steps=num_steps,
         )
-        return dataclasses.replace(progress, state=state)
+        done = progress.num_steps + num_steps
+        return dataclasses.replace(progress, state=state, num_steps=done)
 
     def answers(self, progress: Progress) -> Completion:
         """The candidates of a search as far as it has got."""

@@ -22,10 +22,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from cgan_jax import losses
 from cgan_jax.images import Side, half_mask
+from cgan_jax.losses import Number
 from cgan_jax.models import (
     Encoder,
     GanPair,
@@ -38,6 +39,7 @@ from cgan_jax.models import (
 from cgan_jax.search import (
     Numbers,
     Passes,
+    Schedule,
     Search,
     blur_weights,
     count_passes,
@@ -67,6 +69,8 @@ __all__ = [
     "guess",
     "keep_best",
     "project",
+    "stop_stalled",
+    "usable",
 ]
 
 # Images of starts and answers are generated this many at a time, by one executable.
@@ -86,6 +90,7 @@ class Candidates(NamedTuple):
       perceptual: perceptual loss, unweighted.
       sketch_loss: distance of the sketch half; 0 where nothing of it is known.
       photo_loss: distance of the photo half; 0 where nothing of it is known.
+      steps: that the target's candidates were moved by.
     """
 
     z: Float[Array, "b k z"]
@@ -94,6 +99,7 @@ class Candidates(NamedTuple):
     perceptual: Float[Array, "b k"]
     sketch_loss: Float[Array, "b k"]
     photo_loss: Float[Array, "b k"]
+    steps: Int[Array, "b k"]
 
 
 class Starts(NamedTuple):
@@ -129,15 +135,19 @@ class SearchState(NamedTuple):
       z: latents in [-1, 1].
       contextual: what the last step found each to lose, before it moved it: the
         contextual loss, blurred as it was then.
-      opt_state: of the optimizer.
-      step: steps done.
+      opt_state: of the optimizer, of each target by itself.
+      step: steps of each target.
+      moving: whether it takes part in the next one.
+      looked: its least contextual loss when it was last looked who stalled.
       keys: of each target, for its noise; None without noise.
     """
 
     z: Float[Array, "b k z"]
     contextual: Float[Array, "b k"]
     opt_state: Any
-    step: Int[Array, ""]
+    step: Int[Array, " b"]
+    moving: Bool[Array, " b"]
+    looked: Float[Array, " b"]
     keys: Key[Array, " b"] | None
 
 
@@ -194,6 +204,21 @@ def guess(
         return None
     z = _encode(encoder.params, target, encoder.module, search.encoder_starts)
     return Guesses(z, _generate_blocks(models.gen, variables.gen, z))
+
+
+def usable(search: Search, encoder: TrainedEncoder | None, mask: Any) -> Search:
+    """A search that does without `encoder_starts` where an encoder has nothing to say.
+
+    That is where the model has none, or where anything but the sketch half is known. The
+    presets ask for one; with no other starts they are refused as `check_encoder` does.
+    """
+    if not search.num_starts:
+        return search
+    try:
+        check_encoder(encoder, mask, search)
+    except ValueError:
+        return dataclasses.replace(search, encoder_starts=0)
+    return search
 
 
 def check_encoder(encoder: TrainedEncoder | None, mask: Any, search: Search) -> None:
@@ -330,8 +355,8 @@ def advance(
 ) -> SearchState:
     """`num_steps` more steps for every candidate: one scan of fixed length.
 
-    Steps in several calls are the steps of one. Schedules go by `state.step` of
-    `search.total_steps`, and stay at their end after it.
+    Steps in several calls are the steps of one. Schedules go by the target's own
+    `state.step` of `search.total_steps`, and stay at their end after it.
     """
     if num_steps == 0:
         return state
@@ -353,23 +378,39 @@ def advance_stages(
     num_steps: int,
     numbers: Numbers | None = None,
 ) -> SearchState:
-    """`advance` from step `first` on, through the stages that lie in `num_steps` steps."""
-    for count, steps in segments(search, first, num_steps):
+    """`advance` from step `first` on, through the stages that lie in `num_steps` steps.
+
+    Where the search has chunks, sketches that stalled are stopped at the end of each.
+    """
+    for part in segments(search, first, num_steps):
         state = advance(
             variables,
             target,
             mask,
-            keep_best(state, count),
+            keep_best(state, part.candidates),
             models=models,
             search=search,
-            num_steps=steps,
+            num_steps=part.steps,
             numbers=numbers,
         )
+        if part.looks:
+            state = stop_stalled(state, search=search, numbers=numbers)
     return state
 
 
+def stop_stalled(
+    state: SearchState, *, search: Search, numbers: Numbers | None = None
+) -> SearchState:
+    """Targets whose least loss fell too little since the last look stand still."""
+    numbers = search.numbers if numbers is None else numbers
+    return _stop_stalled(state, numbers.stall_tolerance)
+
+
 def keep_best(state: SearchState, count: int) -> SearchState:
-    """The `count` candidates of each target that the last step found to lose least."""
+    """The `count` candidates of each target that the last step found to lose least.
+
+    If there were more, a stage begins: all that stood still move again.
+    """
     return state if count == state.z.shape[1] else _keep_best(state, count)
 
 
@@ -386,7 +427,7 @@ def finish(
     """The answers of a search as far as it has got: forward passes only."""
     numbers, plan, sides = _compiled(search, numbers, mask)
     joint = _generate_blocks(models.gen, variables.gen, state.z)
-    return _score(variables, target, mask, state.z, joint, numbers, models, plan, sides)
+    return _score(variables, target, mask, state, joint, numbers, models, plan, sides)
 
 
 def compile_project(
@@ -407,24 +448,28 @@ def compile_project(
       search: the loss and the budget.
     """
     numbers, plan, sides = _compiled(search, None, mask)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    for count, steps in search.all_stages:
-        z = jax.ShapeDtypeStruct(
-            (target.shape[0], count, models.gen.z_dim), jnp.float32
-        )
-        state = jax.eval_shape(
-            functools.partial(_begin_from, search=plan), z, target, mask, key, numbers
-        )
+    for count, steps in {part[:2] for part in segments(search, 0, search.total_steps)}:
+        state = _shape_of_state(target, mask, count, models, plan)
         if steps:
             _advance.lower(
                 variables, target, mask, state, numbers, models, plan, sides, steps
             ).compile()
+    state = _shape_of_state(target, mask, search.num_candidates, models, plan)
     joint = jax.ShapeDtypeStruct((_BLOCK, *target.shape[1:]), jnp.float32)
     answers = (joint,) * -(-target.shape[0] * search.num_candidates // _BLOCK)
     _score.lower(
-        variables, target, mask, z, answers, numbers, models, plan, sides
+        variables, target, mask, state, answers, numbers, models, plan, sides
     ).compile()
     _rank.lower(joint, target, mask, numbers, plan, sides).compile()
+
+
+def _shape_of_state(
+    target: Any, mask: Any, count: int, models: GanPair, search: Search
+) -> SearchState:
+    z = jax.ShapeDtypeStruct((target.shape[0], count, models.gen.z_dim), jnp.float32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    begin = functools.partial(_begin_from, search=search)
+    return jax.eval_shape(begin, z, target, mask, key, search.numbers)
 
 
 def _compiled(
@@ -638,8 +683,15 @@ def _begin_from(
     keys = None
     if search.noise:
         keys = jax.vmap(lambda y: _content_key(key, y, mask))(target)
-    opt_state = _optimizer(search, numbers).init(z)
-    return SearchState(z, jnp.zeros(z.shape[:2]), opt_state, jnp.int32(0), keys)
+    opt_state = jax.vmap(_optimizer(search, numbers).init)(z)
+    step = jnp.zeros(len(z), jnp.int32)
+    losses = jnp.zeros(z.shape[:2])
+    return SearchState(z, losses, opt_state, step, *_all_moving(len(z)), keys)
+
+
+def _all_moving(count: int) -> tuple[Bool[Array, " b"], Float[Array, " b"]]:
+    """Who moves, and what the last look has found, where there was none."""
+    return jnp.ones(count, bool), jnp.full(count, jnp.inf, jnp.float32)
 
 
 def _content_key(
@@ -678,21 +730,26 @@ def _advance(
     views = functools.partial(_views, mask=mask, widths=search.blur_widths, sides=sides)
     known = jax.vmap(views)(target)
 
-    def loss(free: Float[Array, "b k z"], progress: Array) -> tuple[Array, Array]:
+    def loss(
+        free: Float[Array, "b k z"], progress: Float[Array, " b"]
+    ) -> tuple[Array, Array]:
         """The sum over all candidates: each one's slope is its own."""
         z = _bound(free, search).reshape(-1, free.shape[-1])
         joint = generate(models.gen, variables.gen, z)
 
-        def contextual_of(joint: Array, known: Views) -> Array:
+        def contextual_of(joint: Array, known: Views, progress: Array) -> Array:
             return _contextual(views(joint), known, mask, numbers, search, progress)
 
         candidates = joint.reshape(*free.shape[:2], *joint.shape[1:])
-        each = jax.vmap(jax.vmap(contextual_of, (0, None)))(candidates, known)
+        each_of = jax.vmap(jax.vmap(contextual_of, (0, None, None)))
+        each = each_of(candidates, known, progress)
         total = each.sum()
         if search.perceptual_weight and search.perceptual_role == "steers":
-            weight = schedule(search.perceptual_schedule, progress)
-            weight = weight * numbers.perceptual_weight
-            total += weight * _perceptual(variables, joint, models, search).sum()
+            perceptual = _perceptual(variables, joint, models, search)
+            weight = _scheduled(
+                numbers.perceptual_weight, search.perceptual_schedule, progress
+            )
+            total += (weight * perceptual.reshape(free.shape[:2])).sum()
         return total, each
 
     gradient = jax.grad(loss, has_aux=True)
@@ -703,16 +760,29 @@ def _advance(
         slope, contextual = gradient(
             _with_noise(free, state, numbers, search, progress), progress
         )
-        updates, opt_state = tx.update(slope, state.opt_state)
-        rate = numbers.learning_rate * schedule(search.learning_rate_schedule, progress)
-        z = _settle(free - rate * updates, search)
+        updates, opt_state = jax.vmap(tx.update)(slope, state.opt_state)
+        rate = _scheduled(
+            numbers.learning_rate, search.learning_rate_schedule, progress
+        )
+        z = _settle(free - rate[..., None] * updates, search)
+        moves = state.moving[:, None, None]
         if search.stop_at:
-            z = jnp.where(contextual[..., None] > numbers.stop_at, z, state.z)
+            moves &= contextual[..., None] > numbers.stop_at
         return state._replace(
-            z=z, contextual=contextual, opt_state=opt_state, step=state.step + 1
+            z=jnp.where(moves, z, state.z),
+            contextual=contextual,
+            opt_state=opt_state,
+            step=state.step + state.moving,
         ), None
 
     return lax.scan(step, state, length=num_steps)[0]
+
+
+def _scheduled(
+    number: Number, name: Schedule, progress: Float[Array, " b"]
+) -> Float[Array, "b 1"]:
+    """A number of each target, by how far it has got."""
+    return jax.vmap(lambda at: number * schedule(name, at))(progress)[:, None]
 
 
 def _unbound(z: Array, search: Search) -> Array:
@@ -744,10 +814,17 @@ def _with_noise(
     """Where the gradient is taken."""
     if state.keys is None:
         return free
-    keys = jax.vmap(jax.random.fold_in, (0, None))(state.keys, state.step)
+    keys = jax.vmap(jax.random.fold_in)(state.keys, state.step)
     noise = jax.vmap(lambda key: jax.random.normal(key, free.shape[1:]))(keys)
-    moved = free + numbers.noise * schedule("falling", progress) * noise
+    moved = free + _scheduled(numbers.noise, "falling", progress)[..., None] * noise
     return jnp.clip(moved, -1.0, 1.0) if search.bound == "clip" else moved
+
+
+@jax.jit
+def _stop_stalled(state: SearchState, tolerance: Number) -> SearchState:
+    best = state.contextual.min(axis=1)
+    falls = best < (1.0 - tolerance) * state.looked
+    return state._replace(moving=state.moving & falls, looked=best)
 
 
 @functools.partial(jax.jit, static_argnames="count")
@@ -759,7 +836,8 @@ def _keep_best(state: SearchState, count: int) -> SearchState:
         return jax.vmap(lambda x, i: x[i])(x, best) if each else x
 
     z, contextual, opt_state = jax.tree.map(kept, state[:3])
-    return state._replace(z=z, contextual=contextual, opt_state=opt_state)
+    moving, looked = _all_moving(len(z))
+    return SearchState(z, contextual, opt_state, state.step, moving, looked, state.keys)
 
 
 @functools.partial(jax.jit, static_argnames=("models", "search", "sides"))
@@ -767,7 +845,7 @@ def _score(
     variables: GanPair,
     target: Float[Array, "b h w 3"],
     mask: Array,
-    z: Float[Array, "b k z"],
+    state: SearchState,
     blocks: tuple[Float[Array, "block h w 3"], ...],
     numbers: Numbers,
     models: GanPair,
@@ -775,6 +853,7 @@ def _score(
     sides: tuple[Side, ...],
 ) -> Candidates:
     """The losses of the answers, and the answers in their order."""
+    z = state.z
     count = z.shape[0] * z.shape[1]
     joint = jnp.concatenate(blocks)[:count]
     joint = joint.reshape(*z.shape[:2], *joint.shape[1:])
@@ -793,7 +872,8 @@ def _score(
     contextual = _sum(each, numbers)
     nothing = jnp.zeros_like(contextual)
     halves = (each.get(side, nothing) for side in _SIDES)
-    found = Candidates(z, joint, contextual, perceptual, *halves)
+    steps = jnp.broadcast_to(state.step[:, None], z.shape[:2])
+    found = Candidates(z, joint, contextual, perceptual, *halves, steps)
     total = contextual
     if search.perceptual_role == "ranks":
         total = contextual + numbers.perceptual_weight * perceptual

@@ -30,6 +30,7 @@ class Numbers(NamedTuple):
     momentum: Any
     noise: Any
     stop_at: Any
+    stall_tolerance: Any
     epsilon: Any
     photo_weight: Any
     blur_focus: Any
@@ -66,6 +67,11 @@ class Search:
       noise: standard deviation of what is added to z (or u) where a gradient is taken;
         it falls to 0 in a line. Drawn from the key of the starts and the known pixels.
       stop_at: a candidate stands still while its contextual loss is at most this.
+      chunk_steps: after so many steps of a stage, again and again, sketches that have
+        stalled stand still until it ends; 0 never looks. It divides the steps of every
+        stage. Many sketches with one stage give their places to others then.
+      stall_tolerance: a sketch has stalled if its least contextual loss is not lower
+        than at the last look by this part of it, in [0, 1).
       distance: of the sketch half; see `losses.image_distance`.
       photo_distance: of the photo half, where it is known.
       photo_weight: weight of the photo half beside the sketch half's 1.
@@ -96,6 +102,8 @@ class Search:
     keep_spread: bool
     noise: float
     stop_at: float
+    chunk_steps: int
+    stall_tolerance: float
     distance: Distance
     photo_distance: Distance
     photo_weight: float
@@ -121,6 +129,7 @@ class Search:
                 "neither can be negative"
             )
         _check_stages(self)
+        _check_chunks(self)
         if min(self.blur_widths, default=0) < 0:
             raise ValueError(f"blur_widths is {self.blur_widths}: none can be negative")
 
@@ -178,6 +187,24 @@ def _check_stages(search: Search) -> None:
         limit, of_what = count, f"the candidates of {name}"
 
 
+def _check_chunks(search: Search) -> None:
+    if search.chunk_steps < 0:
+        raise ValueError(f"chunk_steps is {search.chunk_steps}: it cannot be negative")
+    if not 0 <= search.stall_tolerance < 1:
+        raise ValueError(
+            f"stall_tolerance is {search.stall_tolerance}: it must be at least 0 and "
+            "below 1"
+        )
+    odd = [
+        n for _, n in search.all_stages if search.chunk_steps and n % search.chunk_steps
+    ]
+    if odd:
+        raise ValueError(
+            f"chunk_steps is {search.chunk_steps}: it must divide the steps of every "
+            f"stage, and does not divide {odd[0]}"
+        )
+
+
 class Passes(NamedTuple):
     """Pictures that go through the generator in a search.
 
@@ -206,9 +233,10 @@ def count_passes(search: Search, num_steps: int | None = None) -> Passes:
       num_steps: after which it is ended, with answers; all of its own if None.
     """
     num_steps = search.total_steps if num_steps is None else num_steps
-    parts = [*segments(search, 0, num_steps)] or [(search.all_stages[0][0], 0)]
-    steps = sum(count * steps for count, steps in parts)
-    forward = search.encoder_starts + steps + parts[-1][0]
+    parts = [*segments(search, 0, num_steps)]
+    steps = sum(part.candidates * part.steps for part in parts)
+    last = parts[-1].candidates if parts else search.all_stages[0][0]
+    forward = search.encoder_starts + steps + last
     return Passes(search.num_starts, forward, steps)
 
 
@@ -227,20 +255,46 @@ def blur_weights(count: int, focus: Number, progress: Number) -> Float[Array, " 
     return jax.nn.softmax(-focus * jnp.abs(jnp.arange(count) - position))
 
 
-def segments(search: Search, done: int, num_steps: int) -> Iterator[tuple[int, int]]:
-    """Candidates and steps of the parts of the next `num_steps` steps.
+class Segment(NamedTuple):
+    """A part of a search in which nothing changes from outside.
+
+    Attributes:
+      candidates: of each target.
+      steps: of each candidate.
+      looks: whether it is looked who stalled, once they are done.
+    """
+
+    candidates: int
+    steps: int
+    looks: bool = False
+
+
+def segments(search: Search, done: int, num_steps: int) -> Iterator[Segment]:
+    """The parts of the next `num_steps` steps.
 
     Args:
       search: its last stage goes on after its end.
       done: steps that are done.
       num_steps: steps that are asked for.
     """
-    end = 0
+    begin = 0
     for count, steps in search.stages:
-        end += steps
-        part = min(end - done, num_steps)
+        part = min(begin + steps - done, num_steps)
         if part > 0:
-            yield count, part
+            yield from _chunks(search, count, done - begin, part)
             done, num_steps = done + part, num_steps - part
-    if done >= end:
-        yield search.num_candidates, num_steps
+        begin += steps
+    if done >= begin:
+        yield from _chunks(search, search.num_candidates, done - begin, num_steps)
+
+
+def _chunks(search: Search, count: int, done: int, num_steps: int) -> Iterator[Segment]:
+    """Steps of one stage, of which `done` are done, from look to look."""
+    chunk = search.chunk_steps
+    if not chunk or not num_steps:
+        yield Segment(count, num_steps)
+        return
+    while num_steps:
+        part = min(chunk - done % chunk, num_steps)
+        done, num_steps = done + part, num_steps - part
+        yield Segment(count, part, looks=done % chunk == 0)

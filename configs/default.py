@@ -98,6 +98,9 @@ def get_config(style: str = "xdog") -> ml_collections.ConfigDict:
     config.projection.keep_spread = True  # ours; z stays where G was trained
     config.projection.noise = 0.0  # ours; standard deviation, of z in [-1, 1]
     config.projection.stop_at = 0.0  # ours; contextual loss at which a candidate rests
+    config.projection.chunk_steps = 0  # ours; steps between looks who stalled; 0: none
+    # ours; part of its loss that a sketch must lose from look to look to go on
+    config.projection.stall_tolerance = 0.01
     config.projection.distance = "kl"  # slides; kl, js, l1, l2 or cross-entropy
     config.projection.photo_distance = "l2"  # ours; the same, of a known photo half
     config.projection.photo_weight = 1.0  # ours; beside the sketch half's 1

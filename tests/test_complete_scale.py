@@ -1,5 +1,6 @@
 """Many pictures: the same answers however they are dealt out, kills, restarts, hosts."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -24,6 +25,7 @@ from cgan_jax import (
     gallery,
     images,
     inputs,
+    projection,
     result_files,
     sheets,
 )
@@ -107,12 +109,12 @@ SKETCHES = np.random.default_rng(0).random((101, 16, 16)).astype(np.float32)
 TARGETS = images.target_from_sketch(SKETCHES)
 
 
-def stream(items, max_parallel, block_size=BLOCK, num_frames=0):
+def stream(items, max_parallel, block_size=BLOCK, num_frames=0, asked=SEARCH):
     return block_search.search_stream(
         random_model(),
         items,
         MASK,
-        SEARCH,
+        asked,
         seed=0,
         block_size=block_size,
         max_parallel=max_parallel,
@@ -157,6 +159,37 @@ def test_the_way_is_shown_and_changes_no_answer():
         assert all(np.abs(np.diff(frames, axis=0)).max(axis=(1, 2, 3)) > 1e-3)
 
 
+CHUNKED = dataclasses.replace(
+    SEARCH, num_steps=12, chunk_steps=2, stall_tolerance=0.005
+)
+
+
+@pytest.mark.parametrize("max_parallel", [1, 3])
+def test_places_of_sketches_that_stalled_are_filled_again(monkeypatch, max_parallel):
+    rows = list(range(20))
+    # To be shown its way, a sketch keeps its place.
+    unmoved = search(rows, 1, num_frames=1, asked=CHUNKED)
+    chunks = 0
+
+    def advance(*args, **options):
+        nonlocal chunks
+        chunks += 1
+        return projection.advance(*args, **options)
+
+    monkeypatch.setattr(block_search, "advance", advance)
+    found = search(rows, max_parallel, asked=CHUNKED)
+    assert list(found) == rows
+    for row in rows:
+        assert_same(found[row], unmoved[row])
+    steps = np.array([found[row].candidates.steps[0] for row in rows])
+    assert steps.min() < steps.max() == 12
+    in_blocks = steps[: len(rows) // BLOCK * BLOCK].reshape(-1, BLOCK).max(1).sum() / 2
+    least = steps.sum() / 2 / BLOCK
+    assert least <= chunks
+    if max_parallel == 1:
+        assert chunks < 0.9 * in_blocks
+
+
 @pytest.mark.parametrize(("max_parallel", "block_size"), [(1, 1), (2, 3), (6, 2)])
 def test_no_more_than_a_few_blocks_are_held(max_parallel, block_size, monkeypatch):
     """The search itself is left out; each block tells which device it came to."""
@@ -168,16 +201,16 @@ def test_no_more_than_a_few_blocks_are_held(max_parallel, block_size, monkeypatc
             read += 1
             yield row, TARGETS[row]
 
-    def searcher(*args):
+    def open_place(*args):
         places.append(args[-1])
+        return args[-1]
 
-        def run(targets):
-            blocks.append(args[-1])
-            return Candidates(*[targets] * 6), []
+    def search_block(place, targets, num_frames):
+        blocks.append(place)
+        return Candidates(*[targets] * 7), []
 
-        return run
-
-    monkeypatch.setattr(block_search, "_searcher", searcher)
+    monkeypatch.setattr(block_search, "_open", open_place)
+    monkeypatch.setattr(block_search, "_search_block", search_block)
     for done, (row, found) in enumerate(stream(items(), max_parallel, block_size)):
         assert row == done
         np.testing.assert_array_equal(found.candidates.joint, TARGETS[row])
@@ -192,8 +225,9 @@ def test_without_targets_nothing_is_searched_for(monkeypatch):
     def fail(*args):
         raise AssertionError("compiled")
 
-    monkeypatch.setattr(block_search, "_searcher", fail)
+    monkeypatch.setattr(block_search, "_open", fail)
     assert search([], 2) == {}
+    assert search([], 2, asked=CHUNKED) == {}
 
 
 # --------------------------------------------------------------- the output folder

@@ -363,7 +363,7 @@ def test_steps_in_chunks_are_the_steps_of_one_search(variables, targets, search)
     for _ in range(3):
         state = step(variables, known, state, search, 2)
     np.testing.assert_array_equal(state.z, whole.z)
-    assert int(state.step) == 6
+    assert int(state.step[0]) == 6
     assert np.abs(whole.z - begun(targets, search)[1].z).max() > 1e-3
 
 
@@ -390,7 +390,7 @@ def test_the_best_go_on_with_the_memory_of_their_optimizer(variables, targets):
     np.testing.assert_array_equal(kept.contextual[:, 0], state.contextual[:, best])
     for one, all_of in zip(kept.opt_state[1:], state.opt_state[1:], strict=True):
         np.testing.assert_array_equal(one[:, 0], all_of[:, best])
-    assert int(kept.step) == 3
+    assert int(kept.step[0]) == 3
 
 
 def test_a_step_tells_the_loss_that_it_began_with(variables, targets):
@@ -451,6 +451,55 @@ def test_a_candidate_rests_at_the_loss_that_is_asked_for(variables, targets):
     assert sorted(moved > 0) == [False, True]
 
 
+def test_a_sketch_that_stalls_stands_still_and_the_others_go_on(variables, targets):
+    base = dataclasses.replace(SEARCH, num_candidates=2, num_steps=12, chunk_steps=4)
+    known = jnp.asarray(targets), MASK
+    starts = draw_starts(variables, KEY, models=MODELS, search=base)
+    state = projection.begin(*known, starts, search=base)
+    falls = []
+    for _ in range(2):
+        before = state.contextual.min(1)
+        state = step(variables, known, state, base, 4)
+        falls.append(1 - state.contextual.min(1) / before)
+    falls = falls[1]  # from the first look to the second
+    assert falls.min() > 0 and np.ptp(falls) > 0.01
+    chunked = dataclasses.replace(
+        base, stall_tolerance=float(np.sort(falls)[:2].mean())
+    )
+    found = run(variables, targets, search=chunked)
+    one = int(falls.argmin())
+    assert found.steps.tolist() == [[8, 8] if i == one else [12, 12] for i in range(3)]
+    for num_steps in (8, 12):
+        plain = dataclasses.replace(base, num_steps=num_steps, chunk_steps=0)
+        expected = run(variables, targets, search=plain)
+        for i in range(3):
+            same = np.array_equal(found.z[i], expected.z[i])
+            assert same == ((num_steps == 8) == (i == one))
+
+
+def test_a_stage_of_fewer_candidates_sets_all_in_motion_again(variables, targets):
+    known = jnp.asarray(targets), MASK
+    search = dataclasses.replace(
+        SEARCH,
+        stages=((6, 12),),
+        num_candidates=2,
+        num_steps=4,
+        chunk_steps=4,
+        stall_tolerance=0.999,
+    )
+    starts = draw_starts(variables, KEY, models=MODELS, search=search)
+    state = projection.begin(*known, starts, search=search)
+    options = {"models": MODELS, "search": search}
+    state = projection.advance_stages(
+        variables, *known, state, first=0, num_steps=8, **options
+    )
+    assert not state.moving.any() and state.step.tolist() == [8, 8, 8]
+    state = projection.advance_stages(
+        variables, *known, state, first=8, num_steps=8, **options
+    )
+    assert state.moving.all() and state.step.tolist() == [12, 12, 12]
+
+
 def test_noise_is_drawn_from_the_seed_and_what_is_known(variables, targets):
     search = dataclasses.replace(SEARCH, noise=0.3)
     start = np.repeat(sample_z(KEY, 1, 5)[None], 3, 0)
@@ -509,9 +558,9 @@ def test_only_the_blur_of_the_start_ranks_the_starts(variables, targets):
 
 
 def test_what_is_compiled_ahead_is_what_the_search_runs(variables, targets):
-    """With stages; a search compiled in a thread is not compiled again."""
+    """With stages and chunks; what a thread has compiled is not compiled again."""
     search = dataclasses.replace(
-        SEARCH, stages=((5, 2),), num_candidates=2, num_steps=3
+        SEARCH, stages=((5, 2),), num_candidates=2, num_steps=4, chunk_steps=2
     )
     known = jnp.asarray(targets[:1]), MASK
     options = {"models": MODELS, "search": search}
@@ -525,8 +574,9 @@ def test_what_is_compiled_ahead_is_what_the_search_runs(variables, targets):
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     project(variables, *known, starts, **options)
-    # What is small: the choice of starts, the choice of candidates, a block of latents.
-    assert 1 <= len(built) <= 4
+    # What is small: the choice of starts, the choice of candidates, a block of latents,
+    # who has stalled (with five candidates and with two).
+    assert 1 <= len(built) <= 6
 
 
 def test_a_mask_that_shows_nothing_is_refused(variables, targets):
@@ -580,6 +630,9 @@ def test_both_halves_known_in_part_weigh_as_asked(variables, true_z):
         ("stages", ((2, 1),), "num_candidates is 3: .* the candidates of stage 1, 2"),
         ("stages", ((8, -1),), "the steps of stage 1 is -1: it cannot be negative"),
         ("blur_widths", (0.0, -1.0), "blur_widths is .*: none can be negative"),
+        ("chunk_steps", -1, "chunk_steps is -1: it cannot be negative"),
+        ("chunk_steps", 7, "chunk_steps is 7: .* does not divide 60"),
+        ("stall_tolerance", 1.0, "stall_tolerance is 1.0: .* below 1"),
     ],
 )
 def test_an_impossible_search_is_refused(field, value, message):

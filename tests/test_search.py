@@ -91,7 +91,26 @@ def test_passes_worked_out_by_hand():
     ],
 )
 def test_steps_fall_into_stages(done, num_steps, parts):
-    assert list(segments(STAGED, done, num_steps)) == parts
+    found = list(segments(STAGED, done, num_steps))
+    assert [(part.candidates, part.steps) for part in found] == parts
+    assert not any(part.looks for part in found)
+
+
+@pytest.mark.parametrize(
+    ("done", "num_steps", "parts"),
+    [
+        (0, 12, [(8, 3, True), (8, 3, True), (2, 3, True), (2, 3, True)]),
+        (0, 4, [(8, 3, True), (8, 1, False)]),
+        (4, 3, [(8, 2, True), (2, 1, False)]),
+        (7, 7, [(2, 2, True), (2, 3, True), (2, 2, False)]),
+        (6, 0, [(2, 0, False)]),
+    ],
+)
+def test_stages_fall_into_chunks_after_which_it_is_looked_who_stalled(
+    done, num_steps, parts
+):
+    search = dataclasses.replace(STAGED, stages=((8, 6),), num_steps=6, chunk_steps=3)
+    assert list(segments(search, done, num_steps)) == parts
 
 
 def test_schedules_go_where_their_names_say():
