@@ -41,18 +41,19 @@ Job = tuple[_turns.Reply, Callable[[], _turns.Reply]]
 
 
 def prepare_train_step(settings: Settings) -> Job:
-    """The step as `cgan_jax.train` makes it, on one device; a first step is done."""
+    """The step as `cgan_jax.train` makes it; a first step is done."""
+    parallel.split_cpu(settings["devices"])
     step_fn, state, real, key = _begin(settings, parallel.AXIS_NAME)
-    step = parallel.parallel_step(step_fn, 1)
-    state, batch_on_device = parallel.replicate((state, real), 1)
-    state, metrics = step(state, batch_on_device, key)
+    step = parallel.parallel_step(step_fn, settings["devices"])
+    state = parallel.replicate(state, settings["devices"])
+    state, metrics = step(state, real, key)
     ready = {name: float(metrics[name]) for name in ("disc_loss", "gen_loss")}
 
     def turn() -> _turns.Reply:
         nonlocal state
         start = time.perf_counter()
         for _ in range(settings["steps"]):
-            state, metrics = step(state, batch_on_device, key)
+            state, metrics = step(state, real, key)
         jax.block_until_ready((state, metrics))
         return {"seconds": (time.perf_counter() - start) / settings["steps"]}
 

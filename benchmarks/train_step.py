@@ -3,19 +3,22 @@
     pip install -e . torch==2.13.0
     python benchmarks/train_step.py
     python benchmarks/train_step.py --filters=32 --nopeer
+    python benchmarks/train_step.py --devices=1,2
 
 Two processes take turns on one CPU: `cgan_jax.train_step` as the training loop runs it
-(`pmap` on one device, the state donated, the batch already there), and
+(`pmap` on `--devices`, the state donated, the batch on the host), and
 `peer_torch.Peer.train_step`. Both begin from the same weights, batch and latents, and the
 losses of that first step must agree, or nothing is measured.
 
-Prints a JSON line for each number of filters, then a table: seconds a step (median,
+Prints a JSON line for each number of filters and devices, then a table: seconds a step (median,
 [least, largest]), the cores at work (far below the machine's: others disturbed the run,
 and PyTorch the most), `ratio_to_torch` (above 1: ours is faster), and each process's peak
 memory, compilation included.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import _flags
 import _machine
@@ -30,10 +33,12 @@ flags.adopt_module_key_flags(_flags)
 flags.DEFINE_integer("batch", 64, "Pairs a step.", 2)
 flags.DEFINE_integer("turns", 7, "Measured turns of each side, after one discarded.", 1)
 flags.DEFINE_integer("steps", 1, "Steps a turn.", 1)
+flags.DEFINE_list("devices", ["1"], "CPU devices that share our batch, a run for each.")
 
 _COLUMNS = (
     "filters",
     "batch",
+    "devices",
     "ours_s",
     "ours_spread",
     "ours_cores",
@@ -48,9 +53,10 @@ _COLUMNS = (
 )
 
 
-def measure(filters: int) -> Record:
+def measure(filters: int, devices: int) -> Record:
     """Times of one size of network."""
-    settings = _settings.train_step(filters, FLAGS.batch) | {"steps": FLAGS.steps}
+    settings = _settings.train_step(filters, FLAGS.batch)
+    settings |= {"steps": FLAGS.steps, "devices": devices}
     ours, torch, checked = _turns.measure(
         "train_step", settings, FLAGS.turns, _check, peer=FLAGS.peer
     )
@@ -58,6 +64,7 @@ def measure(filters: int) -> Record:
         "benchmark": "train_step",
         "filters": filters,
         "batch": FLAGS.batch,
+        "devices": devices,
     }
     record |= _records.compare(ours, torch) | checked
     rate = FLAGS.batch / record["ours_s"]
@@ -78,7 +85,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
     if FLAGS.peer:
         _machine.require_torch()
-    _records.report((measure(int(filters)) for filters in FLAGS.filters), _COLUMNS)
+    cases = itertools.product(map(int, FLAGS.filters), map(int, FLAGS.devices))
+    _records.report(itertools.starmap(measure, cases), _COLUMNS)
 
 
 if __name__ == "__main__":

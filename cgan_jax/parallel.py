@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -60,6 +61,16 @@ def join_hosts(
                 "--coordinator, --num_processes and --process_id go together where jax "
                 f"does not know the cluster ({error})"
             ) from error
+
+
+def split_cpu(num_devices: int) -> None:
+    """Makes so many devices of a CPU, before anything is computed; other devices stay.
+
+    Each computes on all cores, so that more than the machine's cores bring nothing. What
+    XLA_FLAGS say of host devices comes first.
+    """
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", num_devices)
 
 
 def host() -> int:

@@ -24,7 +24,10 @@ flags.DEFINE_string(
     "workdir", None, "Folder of this run: checkpoints, metrics, samples."
 )
 flags.DEFINE_integer(
-    "num_devices", 1, "Devices of each process that share each batch.", 1
+    "num_devices",
+    1,
+    "Devices of each process that share each batch; a CPU becomes so many.",
+    1,
 )
 flags.DEFINE_string(
     "init_from", None, "Published model (name or folder) that a new run starts from."
@@ -43,8 +46,9 @@ flags.mark_flags_as_required(["config", "workdir"])
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
-    from cgan_jax import finite, train  # after the flags: --help stays fast
+    from cgan_jax import finite, parallel, train  # after the flags: --help stays fast
 
+    parallel.split_cpu(FLAGS.num_devices)
     try:
         hosts.join()
         train.train(

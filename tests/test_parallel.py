@@ -2,6 +2,9 @@
 
 import functools
 import logging
+import os
+import subprocess
+import sys
 
 import chex
 import jax
@@ -226,3 +229,23 @@ def test_more_devices_than_there_are_is_refused(use):
     with pytest.raises(ValueError, match="num_devices=5, but this process has 4"):
         use(5)
     assert len(parallel._devices(4)) == 4
+
+
+@pytest.mark.parametrize(
+    ("xla_flags", "expected"),
+    [("", 3), ("--xla_force_host_platform_device_count=2", 2)],
+)
+def test_a_cpu_becomes_as_many_devices_as_asked(xla_flags, expected):
+    code = (
+        "from cgan_jax import parallel\n"
+        "parallel.split_cpu(3)\n"
+        "print(parallel.num_local())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"XLA_FLAGS": xla_flags},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) == expected
