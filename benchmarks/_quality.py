@@ -72,15 +72,14 @@ def _follow(
     """One search of all examples, looked at on its way."""
     import jax
 
-    from cgan_jax.projection import count_passes, draw_starts, usable
+    from cgan_jax.projection import count_passes, draw_starts
 
-    targets, mask = task.targets()
-    search = usable(search, model.encoder, mask)
     steps = sorted(set(np.linspace(0, search.total_steps, POINTS + 1).astype(int)))
     steps = [int(step) for step in steps]
     starts = draw_starts(
         model.variables, jax.random.key(seed), models=model.models, search=search
     )
+    targets, mask = task.targets()
     found, seconds = [], []
     for first in range(0, len(targets), block_size):
         block = targets[first : first + block_size]

@@ -19,7 +19,7 @@ from cgan_jax.baselines import retrieval
 from cgan_jax.dataset import Pairs
 from cgan_jax.model_files import Model
 from cgan_jax.progress import tracked
-from cgan_jax.projection import Search, usable
+from cgan_jax.projection import Search
 
 DIRECTIONS = ("sketch2photo", "photo2sketch")
 MODEL, TRUE = "model", "true"
@@ -150,15 +150,13 @@ def completions(
     Args:
       model: the model.
       task: what to complete.
-      search: the loss and the budget, where `projection.usable` may take the encoder away.
+      search: the loss and the budget.
       cache: folder of one file for each example, named after the weights, the search, the
         seed, what is given and the version of this package; delete it after a change of
         code.
       seed: of the starts.
       block_size: examples that are searched for side by side.
     """
-    targets, mask = task.targets()
-    search = usable(search, model.encoder, mask)
     settings = [
         model_files.digest(model),
         dataclasses.asdict(search),
@@ -173,6 +171,7 @@ def completions(
     missing = [i for i, path in enumerate(paths) if not path.is_file()]
     if missing:
         logging.info("%d of %d examples to complete", len(missing), len(paths))
+        targets, mask = task.targets()
         found = complete.search_targets(
             model, targets[missing], mask, search, seed=seed, block_size=block_size
         )

@@ -26,7 +26,6 @@ from cgan_jax.projection import (
     draw_starts,
     finish,
     guess,
-    usable,
 )
 
 
@@ -131,7 +130,7 @@ class Completer:
           num_candidates: answers.
           key: of the starts; `jax.random.key(0)` if None.
           search: the loss and the budget, where `num_candidates` takes the place of its
-            own; if None the preset `default`, with the encoder where it can help.
+            own; the preset `default` if None.
           z: begin here instead, such as at the answers to a sketch that has changed.
 
         Raises:
@@ -139,15 +138,13 @@ class Completer:
             another size; or the search asks an encoder that the model lacks, or one for
             anything but a sketch.
         """
-        target = jnp.asarray(self._target(sketch, photo)[None])
-        known = jnp.asarray(self._mask(sketch, photo, mask))
-        if search is None:
-            default = Search(**presets.get_projection())
-            search = usable(default, self.model.encoder, known)
+        search = search or Search(**presets.get_projection())
         count = num_candidates if z is None else len(z)
         starts = max(search.num_starts, count - search.encoder_starts)
         search = dataclasses.replace(search, num_candidates=count, num_starts=starts)
         key = jax.random.key(0) if key is None else key
+        target = jnp.asarray(self._target(sketch, photo)[None])
+        known = jnp.asarray(self._mask(sketch, photo, mask))
         if z is None:
             guesses = self._guess(target, known, search)
             drawn = self._draw_starts(key, search)

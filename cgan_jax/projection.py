@@ -70,7 +70,6 @@ __all__ = [
     "keep_best",
     "project",
     "stop_stalled",
-    "usable",
 ]
 
 # Images of starts and answers are generated this many at a time, by one executable.
@@ -204,21 +203,6 @@ def guess(
         return None
     z = _encode(encoder.params, target, encoder.module, search.encoder_starts)
     return Guesses(z, _generate_blocks(models.gen, variables.gen, z))
-
-
-def usable(search: Search, encoder: TrainedEncoder | None, mask: Any) -> Search:
-    """A search that does without `encoder_starts` where an encoder has nothing to say.
-
-    That is where the model has none, or where anything but the sketch half is known. The
-    presets ask for one; with no other starts they are refused as `check_encoder` does.
-    """
-    if not search.num_starts:
-        return search
-    try:
-        check_encoder(encoder, mask, search)
-    except ValueError:
-        return dataclasses.replace(search, encoder_starts=0)
-    return search
 
 
 def check_encoder(encoder: TrainedEncoder | None, mask: Any, search: Search) -> None:

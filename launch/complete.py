@@ -96,15 +96,13 @@ def main(argv: list[str]) -> None:
 
 def _complete() -> int:
     from cgan_jax import complete, input_files  # after the flags: --help stays fast
-    from cgan_jax.projection import Search, usable
+    from cgan_jax.projection import Search
 
     output = Path(FLAGS.output)
     files = input_files.find_inputs(FLAGS.input, output)
     search = Search(**searches.fields())
     model = complete.load_model(FLAGS.model)
     read, reading, mask = _reader(model.models.gen.height)
-    if FLAGS.encoder_starts is None:  # who asks for it shall hear why it cannot be
-        search = usable(search, model.encoder, mask)
     request = complete.Request(
         read,
         reading,

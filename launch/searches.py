@@ -18,8 +18,8 @@ flags.DEFINE_integer("num_starts", None, "Latents that are ranked first.", 0)
 flags.DEFINE_integer(
     "encoder_starts",
     None,
-    "Latents of the model's encoder that are ranked beside them: of sketches, with a model "
-    "that has been through cgan-encode. A preset does without where there is none.",
+    "Latents of the model's encoder that are ranked beside them; of sketches alone, with a "
+    "model that has been through cgan-encode.",
     0,
 )
 flags.DEFINE_integer("steps", None, "Steps of the search.", 0)

@@ -158,7 +158,7 @@ def test_the_released_code_is_told_from_the_paper():
 
 def test_a_preset_that_there_is_not_is_refused_with_the_choices():
     with pytest.raises(
-        ValueError, match="no preset 'ours': .* default, thorough, paper, rel"
+        ValueError, match="no preset 'ours': .* default, fast, thorough, paper, rel"
     ):
         presets.get_projection("ours")
 

@@ -114,6 +114,28 @@ def test_the_search_finds_a_sketch_that_the_model_drew(model):
     assert found.contextual[0, 0] < np.median(random) / 3
 
 
+def test_the_encoder_begins_nearer_than_the_best_of_many_starts(model):
+    """At each of eight sketches that the model drew, of which it sees the sketch alone."""
+    z = sample_z(jax.random.key(7), 72, model.models.gen.z_dim)
+    joint = jax.jit(lambda z: generate(model.models.gen, model.variables.gen, z))(z)
+    targets, others = joint[:8], joint[8:]
+    mask = jnp.asarray(images.half_mask(model.models.gen.height, "sketch"))
+    search = Search(**dict(presets.get_projection("fast")) | {"num_steps": 0})
+    starts = Starts(z[:0], (), jax.random.key(0))
+    found = project(
+        model.variables,
+        jnp.where(mask[..., None] > 0, targets, 0.0),
+        mask,
+        starts,
+        models=model.models,
+        search=search,
+        encoder=model.encoder,
+    )
+    losses = jax.vmap(jax.vmap(contextual_loss, (0, None, None)), (None, 0, None))
+    best = losses(others, targets, mask).min(axis=1)
+    assert (found.contextual[:, 0] < best).mean() > 0.8
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("side", ["sketch", "photo"])
 def test_what_the_model_drew_is_found_again_in_both_directions(model, side):
