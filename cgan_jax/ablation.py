@@ -356,9 +356,8 @@ def _perceptual(
     """log(1 - D) of each, one after the other: few take no less memory than many."""
 
     def judge(joint: Float[Array, "h w 3"]) -> Float[Array, ""]:
-        return losses.perceptual_loss(disc.apply(variables, joint[None], train=False))[
-            0
-        ]
+        logits: Any = disc.apply(variables, joint[None], train=False)
+        return losses.perceptual_loss(logits)[0]
 
     return lax.map(judge, joint)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from cgan_jax import intervals, scores
+from cgan_jax import ablation_report, intervals, scores
 
 FORMAT_VERSION = 1
 SCORES_FILE, FIGURE_SUFFIX = "scores.json", "_generated.png"
@@ -306,7 +306,8 @@ def write_document(paths: Sequence[Path], output: Path) -> None:
     """Writes a document of all evaluations, and copies the pictures that they generated.
 
     Args:
-      paths: files `scores.json`, in the order in which they shall appear.
+      paths: files `scores.json` and `ablation.json`, in the order in which they shall
+        appear.
       output: the document, such as `docs/results.md`; pictures go to `figures/` beside it.
 
     Raises:
@@ -319,29 +320,47 @@ def write_document(paths: Sequence[Path], output: Path) -> None:
             f"two of the folders {', '.join(folders)} have one name, which their pictures "
             "would share: rename one"
         )
-    evaluations = [(path, read(path)) for path in paths]
-    names = dict.fromkeys(n for _, found in evaluations for n in score_names(found))
+    read_all = [(path, _reader(path)(path)) for path in paths]
     head = (
-        "# Results\n\nWritten by `cgan-results` from the files of `cgan-evaluate`; nothing "
-        "is left out. Square brackets hold 95 % intervals; arrows show which way is better.\n"
+        "# Results\n\nWritten by `cgan-results` from the files of `cgan-evaluate` and "
+        "`cgan-ablate`; nothing is left out. Square brackets hold 95 % intervals; arrows "
+        "show which way is better.\n"
     )
-    sections = [head]
-    for path, found in evaluations:
-        figures = _copy_figures(path, found, output.parent / "figures")
-        sections.append(evaluation_markdown(found, figures))
-    sections.append("## What the scores are\n\n" + definitions_markdown(names))
+    folder = output.parent / "figures"
+    sections = [head, *(_section(path, found, folder) for path, found in read_all)]
+    evaluations = (found for _, found in read_all if "tables" in found)
+    names = dict.fromkeys(name for found in evaluations for name in score_names(found))
+    if names:
+        sections.append("## What the scores are\n\n" + definitions_markdown(names))
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f".{output.name}.tmp")
     temporary.write_text("\n".join(sections), encoding="utf-8")
     temporary.replace(output)
 
 
-def _copy_figures(path: Path, found: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    """Links to the pictures of an evaluation, by the stem of their table."""
+def _reader(path: Path) -> Callable[[Path], dict[str, Any]]:
+    return ablation_report.read if path.name == ablation_report.FILE else read
+
+
+def _section(path: Path, found: Mapping[str, Any], folder: Path) -> str:
+    """What a file says; its pictures are copied to the folder."""
+    if "tables" in found:
+        return evaluation_markdown(found, _copy(path, _figures(found), folder))
+    figures = _copy(path, ablation_report.FIGURES, folder)
+    return ablation_report.markdown(found, figures)
+
+
+def _figures(found: Mapping[str, Any]) -> dict[str, str]:
+    """The files of the pictures of an evaluation, by the stem of their table."""
+    stems = [stem(table["direction"], table["style"]) for table in found["tables"]]
+    return {which: f"{which}{FIGURE_SUFFIX}" for which in stems}
+
+
+def _copy(path: Path, figures: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Copies pictures from beside a file; links to those that there are, by their names."""
     links = {}
-    for table in found["tables"]:
-        which = stem(table["direction"], table["style"])
-        source = path.parent / f"{which}{FIGURE_SUFFIX}"
+    for which, file in figures.items():
+        source = path.parent / file
         if source.is_file():
             name = f"results_{path.resolve().parent.name}_{which}.png"
             folder.mkdir(parents=True, exist_ok=True)

@@ -12,13 +12,21 @@ from cgan_jax.configs import default
 NAMES = ("default", "fast", "thorough", "paper", "released_code")
 
 
-def get_projection(preset: str = "default") -> ml_collections.ConfigDict:
+def get_projection(
+    preset: str = "default", base: ml_collections.ConfigDict | None = None
+) -> ml_collections.ConfigDict:
     """The fields of `cgan_jax.search.Search` under a preset.
+
+    Args:
+      preset: one of `NAMES`.
+      base: what the preset changes; the defaults if None.
 
     Raises:
       ValueError: there is no such preset.
     """
     projection = default.get_config().projection
+    if base is not None:
+        projection.update(base)
     if preset == "fast":
         _fast(projection)
     elif preset == "thorough":

@@ -60,16 +60,12 @@ flags.DEFINE_string(
 flags.DEFINE_integer("seed", 0, "Seed of examples, starts, and intervals.")
 flags.DEFINE_integer("block_size", 1, "Examples searched for side by side.", 1)
 
-_REMINDER = (
-    "The test split is for final tables: whatever is chosen is chosen on validation."
-)
-
 
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
     if FLAGS.split == "test":
-        print(_REMINDER, file=sys.stderr)
+        print(searches.REMINDER, file=sys.stderr)
     from cgan_jax import evaluation  # after the flags: --help stays fast
 
     search = searches.fields()

@@ -2,11 +2,15 @@
 
 from typing import Any
 
+import ml_collections
 from absl import flags
 
 from cgan_jax.configs import presets
 
 FLAGS = flags.FLAGS
+REMINDER = (
+    "The test split is for final tables: whatever is chosen is chosen on validation."
+)
 flags.DEFINE_enum(
     "preset",
     "default",
@@ -25,8 +29,12 @@ flags.DEFINE_integer(
 flags.DEFINE_integer("steps", None, "Steps of the search.", 0)
 
 
-def fields() -> dict[str, Any]:
-    """Those of `cgan_jax.search.Search`: the preset's, but for what flags say."""
+def fields(base: ml_collections.ConfigDict | None = None) -> dict[str, Any]:
+    """Those of `cgan_jax.search.Search`: the preset's, but for what flags say.
+
+    Args:
+      base: what the preset changes; the defaults if None.
+    """
     given = {
         "num_starts": FLAGS.num_starts,
         "encoder_starts": FLAGS.encoder_starts,
@@ -34,4 +42,4 @@ def fields() -> dict[str, Any]:
         "num_steps": FLAGS.steps,
     }
     changed = {name: value for name, value in given.items() if value is not None}
-    return dict(presets.get_projection(FLAGS.preset)) | changed
+    return dict(presets.get_projection(FLAGS.preset, base)) | changed

@@ -10,6 +10,27 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = {
+    "ablate": [
+        "sweep",
+        "output",
+        "config",
+        "[no]train",
+        "num_devices",
+        "model",
+        "data",
+        "split",
+        "style",
+        "direction",
+        "num_examples",
+        "reference",
+        "seed",
+        "block_size",
+        "preset",
+        "num_candidates",
+        "num_starts",
+        "encoder_starts",
+        "steps",
+    ],
     "complete": [
         "model",
         "input",
@@ -79,6 +100,7 @@ FLAGS = {
     ],
 }
 REQUIRED = {
+    "ablate": ["--sweep=projection.mass=ink", "--output=y"],
     "complete": ["--input=x.png"],
     "evaluate": ["--data=x", "--output=y"],
     "encode": ["--output=y"],
@@ -182,6 +204,8 @@ def test_an_unquoted_pattern_is_explained():
         ("publish", "workdir"),
         ("publish", "output"),
         ("complete", "input"),
+        ("ablate", "sweep"),
+        ("ablate", "output"),
         ("evaluate", "data"),
         ("evaluate", "output"),
     ],

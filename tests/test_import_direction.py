@@ -23,6 +23,7 @@ ORDER = [
         "array_cache",
         "faces",
         "intervals",
+        "sweeps",
     },
     {
         "images",
@@ -45,7 +46,9 @@ ORDER = [
         "distortions",
     },
     {"scores"},
+    {"ablation_report"},
     {
+        "ablation_curves",
         "baselines",
         "results",
         "drawings",
@@ -76,6 +79,7 @@ ORDER = [
     {"complete"},
     {"completer", "answers"},
     {"evaluation"},
+    {"ablation", "train_ablation"},
     {"launch"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
