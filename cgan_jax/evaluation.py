@@ -21,6 +21,7 @@ from absl import logging
 from jaxtyping import Float, Int, UInt8
 from tqdm import tqdm
 
+import cgan_jax
 from cgan_jax import answers as answering
 from cgan_jax import (
     array_cache,
@@ -709,8 +710,8 @@ def _versions(plan: Plan) -> dict[str, str]:
 
 def versions(others: Sequence[str] = ("dm-pix",)) -> dict[str, str]:
     """Versions of Python, of this package, of jax and numpy, and of other packages."""
-    found = {"Python": platform.python_version()}
-    for name in ("cgan_jax", "jax", "numpy", *others):
+    found = {"Python": platform.python_version(), "cgan_jax": cgan_jax.__version__}
+    for name in ("jax", "numpy", *others):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:  # run from a checkout
