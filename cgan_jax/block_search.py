@@ -268,7 +268,7 @@ class _Place(NamedTuple):
     """A device that searches: with the model and its starts there, compiled.
 
     Attributes:
-      index: of this process's devices.
+      device: its number, of this process's.
       model: there.
       mask: there.
       search: the loss and the budget.
@@ -276,7 +276,7 @@ class _Place(NamedTuple):
       sweep: of several searches at once, if it is for these.
     """
 
-    index: int
+    device: int
     model: Model
     mask: Array
     search: Search
@@ -307,19 +307,19 @@ def _open(
     block_size: int,
     num_frames: int,
     numbers: Numbers | None,
-    index: int,
+    device: int,
 ) -> _Place:
     shape = (block_size, *mask.shape, 3)
     alone = not num_frames and numbers is None
-    with parallel.running_on(index):
+    with parallel.running_on(device):
         known = jnp.asarray(mask)
         variables = jax.device_put(model.variables)
         there = dataclasses.replace(model, variables=variables)
         starts = _starts_and_compilation(
-            there, shape, known, search, seed, index, compiles=alone
+            there, shape, known, search, seed, device, compiles=alone
         )
         sweep = None if numbers is None else _sweep(there, known, search, numbers)
-    return _Place(index, there, known, search, starts, sweep)
+    return _Place(device, there, known, search, starts, sweep)
 
 
 def _filled_up(targets: Sequence[Target], block_size: int) -> np.ndarray:
@@ -332,7 +332,7 @@ def _search_block(
     place: _Place, targets: np.ndarray, num_frames: int
 ) -> tuple[Candidates, list[Array]]:
     """A whole search, or the same in parts with the best joint images between them."""
-    with parallel.running_on(place.index):
+    with parallel.running_on(place.device):
         if num_frames:
             return _search_with_frames(place, targets, num_frames)
         if place.sweep is not None:
@@ -400,44 +400,6 @@ def _sweep(
     )
 
 
-def _best_joint(
-    gen: Generator, variables: Any, state: SearchState
-) -> Float[Array, "b h w 3"]:
-    """G of the candidate of each target that the last step found to lose least."""
-    best = jnp.argmin(state.contextual, axis=1)
-    z = jnp.take_along_axis(state.z, best[:, None, None], axis=1)
-    return generate_each(gen, variables, z[:, 0])
-
-
-def _starts_and_compilation(
-    model: Model,
-    shape: tuple[int, ...],
-    mask: Array,
-    search: Search,
-    seed: int,
-    place: int,
-    *,
-    compiles: bool,
-) -> Starts:
-    """Draws the starts while a thread compiles the search for targets of this shape."""
-    models, variables = model.models, model.variables
-    target = jax.ShapeDtypeStruct(shape, jnp.float32)
-
-    def compile_search() -> None:
-        with parallel.running_on(place):  # a thread has its own
-            compile_project(variables, target, mask, models=models, search=search)
-
-    with futures.ThreadPoolExecutor(1) as pool:
-        compiled = pool.submit(compile_search) if compiles else None
-        starts = draw_starts(
-            variables, jax.random.key(seed), models=models, search=search
-        )
-        if compiled is not None:
-            compiled.result()
-    runtime.release_freed_memory()
-    return starts
-
-
 class _Ready(NamedTuple):
     """A target whose search has ended.
 
@@ -483,7 +445,7 @@ class _Refilled:
             self._slots[i] = (number, item)
             self._targets[i] = target
         place = self._open()
-        with parallel.running_on(place.index):
+        with parallel.running_on(place.device):
             fresh = place.begin(self._targets)
             new = np.isin(np.arange(len(self._slots)), [i for i, _ in given])
             self._state = (
@@ -494,7 +456,7 @@ class _Refilled:
         """Starts the next chunk of all targets."""
         place = self._open()
         search = place.search
-        with parallel.running_on(place.index):
+        with parallel.running_on(place.device):
             assert self._state is not None and self._targets is not None
             state = advance(
                 *place.known(self._targets),
@@ -533,7 +495,7 @@ class _Refilled:
         place, size = self._open(), len(self._slots)
         ready, self._ready = self._ready[:size], self._ready[size:]
         assert self._state is not None
-        with parallel.running_on(place.index):
+        with parallel.running_on(place.device):
             rows = [*range(len(ready)), *[len(ready) - 1] * (size - len(ready))]
             state = self._state._replace(
                 z=jnp.asarray(np.stack([ready[i].z for i in rows])),

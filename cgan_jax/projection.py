@@ -766,7 +766,9 @@ def _scheduled(
     number: Number, name: Schedule, progress: Float[Array, " b"]
 ) -> Float[Array, "b 1"]:
     """A number of each target, by how far it has got."""
-    return jax.vmap(lambda at: number * schedule(name, at))(progress)[:, None]
+    return jnp.expand_dims(
+        jax.vmap(lambda at: number * schedule(name, at))(progress), 1
+    )
 
 
 def _unbound(z: Array, search: Search) -> Array:
@@ -855,9 +857,9 @@ def _score(
     each = jax.vmap(jax.vmap(terms, (0, None)))(joint, jax.vmap(views)(target))
     contextual = _sum(each, numbers)
     nothing = jnp.zeros_like(contextual)
-    halves = (each.get(side, nothing) for side in _SIDES)
+    sketch_loss, photo_loss = (each.get(side, nothing) for side in _SIDES)
     steps = jnp.broadcast_to(state.step[:, None], z.shape[:2])
-    found = Candidates(z, joint, contextual, perceptual, *halves, steps)
+    found = Candidates(z, joint, contextual, perceptual, sketch_loss, photo_loss, steps)
     total = contextual
     if search.perceptual_role == "ranks":
         total = contextual + numbers.perceptual_weight * perceptual
