@@ -79,11 +79,11 @@ def _draw_panel(axes: Axes, found: Mapping[str, Any], name: str, kind: str) -> N
     axes.grid(alpha=0.3)
 
 
-def _number(value: float | None) -> float:
+def _number(value: float | str | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _scale(axes: Axes, values: Sequence[float]) -> None:
+def _scale(axes: Axes, values: Sequence[float | int]) -> None:
     """Logarithmic where positive values span decades; 0 stands half a decade left of them."""
     positive = [x for x in values if x > 0]
     if values[0] < 0 or positive[-1] < _DECADE * positive[0]:

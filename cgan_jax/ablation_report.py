@@ -213,7 +213,7 @@ def _runs(found: Mapping[str, Any]) -> list[str]:
     return [head, about, _joined(lines), *(f"Note: {note}" for note in notes)]
 
 
-def _number(value: float | None) -> str:
+def _number(value: Any) -> str:
     if value is None:
         return "–"
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"

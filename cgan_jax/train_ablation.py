@@ -23,7 +23,7 @@ from cgan_jax import (
     workdir,
 )
 from cgan_jax.metric_writer import read_metrics
-from cgan_jax.models import make_models
+from cgan_jax.models import make_models, num_layers
 from cgan_jax.projection import Search
 from cgan_jax.train_step import Recipe
 
@@ -79,6 +79,7 @@ def _make_run(
         changed.update_from_flattened_dict(values)
         Recipe.of(changed.train)
         make_models(**changed.model)
+        num_layers(changed.model.height)
         Search(**changed.projection)
     except (TypeError, ValueError) as error:
         raise ValueError(f"--sweep: with {run.label}, {error}") from error
@@ -189,7 +190,9 @@ def _row(run: Run, failed: str) -> dict[str, Any]:
     }
 
 
-def summarize(metrics: Sequence[Mapping[str, float]]) -> dict[str, int | float | None]:
+def summarize(
+    metrics: Sequence[Mapping[str, float | int]],
+) -> dict[str, int | float | None]:
     """Where a run ended, and its best completions of held-out sketches.
 
     Args:
@@ -213,6 +216,6 @@ def summarize(metrics: Sequence[Mapping[str, float]]) -> dict[str, int | float |
     return found
 
 
-def _median(metrics: Sequence[Mapping[str, float]], name: str) -> float | None:
+def _median(metrics: Sequence[Mapping[str, float | int]], name: str) -> float | None:
     values = [line[name] for line in metrics if name in line]
     return float(np.median(values)) if values else None

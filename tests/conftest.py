@@ -11,6 +11,7 @@ import subprocess
 import jax
 import pytest
 from absl import flags
+from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import install_import_hook
 
 install_import_hook("cgan_jax", "beartype.beartype")
@@ -23,6 +24,25 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def compiled_once(tmp_path_factory):
+    """For tests that run the same programs again: compiled quickly, each once."""
+    folder = tmp_path_factory.mktemp("compiled")
+    before_and_here = {
+        "jax_disable_most_optimizations": (False, True),
+        "jax_compilation_cache_dir": (None, str(folder)),
+        "jax_persistent_cache_min_compile_time_secs": (1.0, 0.0),
+        "jax_persistent_cache_min_entry_size_bytes": (0, -1),
+    }
+    for name, (_, here) in before_and_here.items():
+        jax.config.update(name, here)
+    compilation_cache.reset_cache()
+    yield
+    for name, (before, _) in before_and_here.items():
+        jax.config.update(name, before)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")
