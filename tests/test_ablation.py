@@ -109,7 +109,7 @@ def files(folder):
 @pytest.mark.parametrize(
     ("direction", "sweep", "block_size"),
     [
-        ("sketch2photo", "projection.perceptual_weight=0,50,5000", 3),
+        ("sketch2photo", "projection.perceptual_weight=50,5000", 3),
         ("photo2sketch", "projection.learning_rate=0.05,0.2", 2),
     ],
 )
@@ -509,11 +509,11 @@ def test_the_command_prints_the_table(data, tmp_path):
         "--preset=paper",
         "--num_starts=8",
         "--steps=1",
-        "--sweep=projection.perceptual_weight=0,1",
+        "--sweep=projection.perceptual_weight=0",
         "--sweep=projection.direction=y||G,G||y",
     )
     assert result.returncode == 0, result.stderr
-    assert "| `1` | `G\\|\\|y` |" in result.stdout
+    assert "| `0` | `G\\|\\|y` |" in result.stdout
     search = read_report(tmp_path / "out")["settings"]["search"]
     assert (search["num_candidates"], search["num_starts"]) == (1, 8)  # config, flag
     assert search["mass"] == "intensity"  # preset
