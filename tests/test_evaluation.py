@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_archives import encode
+from tiny_archives import disc, encode
 from tiny_models import random_model, save_random_model
 
 from cgan_jax import answers, dataset, evaluation, faces, intervals
@@ -40,16 +40,6 @@ def plan(**changes):
     return Plan(**settings | changes)
 
 
-def picture(seed):
-    """A disc of some colour and size, on another: something to draw."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:32, :32]
-    inside = (x - rng.integers(10, 22)) ** 2 + (y - rng.integers(10, 22)) ** 2
-    mask = (inside < rng.integers(25, 90))[..., None]
-    colours = rng.integers(0, 256, (2, 3))
-    return np.where(mask, *colours).astype(np.uint8)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A prepared data set: 12 training and 20 validation pictures."""
@@ -57,7 +47,7 @@ def data(tmp_path_factory):
     for split, seeds in (("train", range(12)), ("validation", range(20, 40))):
         (folder / split).mkdir()
         for seed in seeds:
-            (folder / split / f"{seed:02}.png").write_bytes(encode(picture(seed)))
+            (folder / split / f"{seed:02}.png").write_bytes(encode(disc(seed)))
     output = tmp_path_factory.mktemp("data") / "discs"
     dataset.prepare_pairs(str(folder), output, size=16)
     return output
@@ -166,7 +156,7 @@ def test_the_rows_have_the_means_and_paired_differences_of_the_report(output):
 
 def test_the_photograph_is_drawn_again_in_the_style_of_the_task():
     photos = np.stack(
-        [np.kron(picture(seed), np.ones((2, 2, 1), np.uint8)) for seed in (3, 4)]
+        [np.kron(disc(seed), np.ones((2, 2, 1), np.uint8)) for seed in (3, 4)]
     )
     drawn = [
         dataset.draw_pair(Example(p, None), 64, ["fdog"])[1]["fdog"] for p in photos
@@ -310,7 +300,7 @@ def test_realism_is_compared_with_photographs_that_are_no_examples(pairs):
     chosen = evaluation.choose_examples(len(pairs), 6, 0)
     for direction in answers.DIRECTIONS:
         task = answers.read_task(pairs, chosen, "xdog", direction)
-        around = evaluation._surroundings(pairs, chosen, task, plan(), None, {})
+        around = evaluation.surroundings(pairs, chosen, task, plan(), None, {})
         assert len(around.references) == 14
         for picture in task.truth:
             assert not (around.references == picture).all((1, 2, 3)).any()
@@ -449,7 +439,7 @@ def test_baselines_without_a_training_split_name_the_way_out(
 ):
     pictures = tmp_path / "pictures" / "validation"
     pictures.mkdir(parents=True)
-    (pictures / "0.png").write_bytes(encode(picture(0)))
+    (pictures / "0.png").write_bytes(encode(disc(0)))
     source = tmp_path / "pictures"
     mean = {"methods": ("mean",), "compare_to": "mean", "source": source}
     with pytest.raises(ValueError, match="has no train pictures.*--train_data"):

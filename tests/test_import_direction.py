@@ -33,6 +33,7 @@ ORDER = [
         "parallel",
         "archives",
         "decoding",
+        "sketch_errors",
     },
     {
         "sketches",
@@ -76,6 +77,7 @@ ORDER = [
     {"complete"},
     {"completer", "answers"},
     {"evaluation"},
+    {"robustness"},
     {"launch"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
@@ -149,7 +151,16 @@ def test_the_mathematics_knows_no_flags_files_or_checkpoints(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["sources", "sketches", "simplify", "sketch_files", "drawings", "dataset"]
+    "name",
+    [
+        "sources",
+        "sketches",
+        "sketch_errors",
+        "simplify",
+        "sketch_files",
+        "drawings",
+        "dataset",
+    ],
 )
 def test_the_preparation_of_data_needs_no_jax(name):
     tops = {n.split(".")[0] for n in needed(name)}
