@@ -24,6 +24,7 @@ from tqdm import tqdm
 from cgan_jax import answers as answering
 from cgan_jax import (
     array_cache,
+    attributes,
     complete,
     faces,
     intervals,
@@ -42,6 +43,7 @@ FACES, APPEARANCE = "dlib face descriptors", "HOG and colour histograms"
 NUM_REFERENCES = 1000  # photographs, at most, that realism is compared with
 MIN_SET, MIN_FRECHET = 8, 500  # feature vectors on either side
 _BLOCK = 64  # photographs whose features share a file of the cache
+_SHEET_FAILURES = 6  # answers, at most, that miss an attribute
 _SHEET_ROWS = 3  # at most, of the best, of the median and of the worst answers
 
 FeatureFn = Callable[[np.ndarray], np.ndarray]
@@ -206,8 +208,10 @@ def evaluate(
     `output` gets `scores.json`, `scores.md`, `examples.csv`, and for each direction and
     style a sheet of the best, median and worst answers beside the truth,
     `DIRECTION_STYLE_sheet.png`, and one without pictures of the data,
-    `DIRECTION_STYLE_generated.png`. Completions and features are
-    kept in `output/cache`, and read from there by a run that repeats them.
+    `DIRECTION_STYLE_generated.png`; of faces also `DIRECTION_STYLE_attributes_sheet.png`
+    and `..._attributes_generated.png`, where the first method missed each attribute most.
+    Completions and features are kept in `output/cache`, and read from there by a run that
+    repeats them.
 
     Args:
       model: answers as `model`; None if the plan does without.
@@ -257,8 +261,11 @@ def evaluate(
             cache=output / "cache",
             seed=plan.seed,
         )
+        table = _table(task, scored, plan)
+        if plan.use_faces and task.asked == "photo":
+            table = _with_attributes(table, output, task, found, plan.seed)
         scoring += time.monotonic() - scoring_began
-        tables.append(_table(task, scored, plan))
+        tables.append(table)
         rows += list(_rows(task, scored))
         _write_sheets(output, task, found, scored)
     total = time.monotonic() - began
@@ -642,6 +649,46 @@ def _table(task: Task, scored: Mapping[str, Scored], plan: Plan) -> dict[str, An
     }
 
 
+def _with_attributes(
+    table: Mapping[str, Any],
+    output: Path,
+    task: Task,
+    found: Mapping[str, Answers],
+    seed: int,
+) -> dict[str, Any]:
+    """The table with what each method keeps of the attributes; the worst are drawn."""
+    describe = functools.partial(
+        _describe, output / "cache", "attributes", attributes.measure
+    )
+    truth = describe(task.truth)
+    kept = {method: describe(a.pictures[:, 0]) for method, a in found.items()}
+    methods = {
+        method: of | {"scores": of["scores"] | _correlations(kept[method], truth, seed)}
+        for method, of in table["methods"].items()
+    }
+    changed = attributes.reliability(describe, task.truth)
+    ceilings = {c: _correlations(x, truth, seed) for c, x in changed.items()}
+    first = next(iter(found))
+    _write_failures(
+        output,
+        task,
+        found[first].pictures[:, 0],
+        attributes.errors(kept[first], truth),
+        generated=first in answering.GENERATORS,
+    )
+    return dict(table) | {"methods": methods, "ceilings": ceilings}
+
+
+def _correlations(
+    found: Float[np.ndarray, "n a"], truth: Float[np.ndarray, "n a"], seed: int
+) -> dict[str, Any]:
+    estimates = attributes.correlations(found, truth, seed=seed)
+    return {
+        f"{results.ATTRIBUTE}/{name}": results.to_json(estimate)
+        for name, estimate in estimates.items()
+    }
+
+
 def estimates(found: Scored, seed: int) -> dict[str, Any]:
     """A method's scores and their intervals, as JSON."""
     values = {
@@ -794,6 +841,30 @@ def _write_sheets(
         ]
         path = output / f"{stem}{results.FIGURE_SUFFIX}"
         sheets.save(sheets.grid(generated), path)
+
+
+def _write_failures(
+    output: Path,
+    task: Task,
+    pictures: UInt8[np.ndarray, "n s s 3"],
+    errors: Float[np.ndarray, "n a"],
+    *,
+    generated: bool,
+) -> None:
+    """For each attribute the answers that miss it most, alone and beside the truth."""
+    alone, beside = [], []
+    for name, missed in zip(attributes.NAMES, errors.T, strict=True):
+        order = np.argsort(np.nan_to_num(-missed, nan=np.inf), kind="stable")
+        worst = order[:_SHEET_FAILURES]
+        caption = sheets.text_picture(name, 2 * len(pictures[0]))
+        both = [np.concatenate([task.truth[i], pictures[i]], axis=1) for i in worst]
+        alone.append([caption, *(sheets.enlarge(pictures[i]) for i in worst)])
+        beside.append([caption, *(sheets.enlarge(pair) for pair in both)])
+    stem = results.stem(task.direction, task.style)
+    sheets.save(sheets.grid(beside), output / f"{stem}_attributes_sheet.png")
+    if generated:
+        path = output / f"{stem}_attributes{results.FIGURE_SUFFIX}"
+        sheets.save(sheets.grid(alone), path)
 
 
 def _caption(part: str, quality: float, height: int) -> sheets.Picture:

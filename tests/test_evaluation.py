@@ -1,6 +1,7 @@
 """The harness: the same examples for all methods, ceilings, floors, files, resuming."""
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -247,8 +248,15 @@ def fake_faces(monkeypatch):
         mean = photo.mean((0, 1)) / 255
         return mean if mean.mean() > 0.5 else np.full(3, np.nan)
 
+    def landmarks(photo):
+        right, left = [11.0, 6.0], [5.0, 6.0]
+        nose = [8 + photo[0].mean() / 255, 9]  # who knows why
+        found = np.array([right, right, left, left, nose])
+        return found if photo.mean() / 255 > 0.5 else np.full((5, 2), np.nan)
+
     monkeypatch.setattr(faces, "is_installed", lambda: True)
     monkeypatch.setattr(faces, "describe", describe)
+    monkeypatch.setattr(faces, "landmarks", landmarks)
 
 
 def test_faces_are_verified_and_identified(fake_faces, pairs, tmp_path):
@@ -267,6 +275,29 @@ def test_faces_are_verified_and_identified(fake_faces, pairs, tmp_path):
     assert {r["verified"] for r in rows if r["face_found"] == "0"} == {""}
     assert {r["rank_1"] for r in rows if r["face_found"] == "0"} == {"0"}
     assert value(report, "true", "rank_10") >= value(report, "true", "rank_1")
+
+
+def test_attributes_are_correlated_with_the_truth(
+    fake_faces, pairs, training, tmp_path
+):
+    methods = plan(methods=("model", "nearest_l2", "true"), use_faces=True)
+    methods = dataclasses.replace(methods, num_examples=10, num_answers=1)
+    report = evaluation.evaluate(
+        random_model(), pairs, training, SEARCH, tmp_path, methods
+    )
+    yaw = "attribute/yaw"
+    assert value(report, "true", yaw) == pytest.approx(1)
+    assert value(report, "nearest_l2", yaw) != pytest.approx(1)
+    (table,) = report["tables"]
+    halved = table["ceilings"]["true photograph, half as large"][yaw]
+    assert halved["num_examples"] == value(report, "true", "face_found") * 10
+    assert halved["value"] > 0.9
+    text = (tmp_path / "scores.md").read_text()
+    assert "| true photograph, mirrored |" in text
+    assert "| **Attributes that are kept** | yaw ↑ |" in text
+    sheets = {p.name for p in tmp_path.glob("*_attributes_*")}
+    stem = "sketch2photo_xdog_attributes"
+    assert sheets == {f"{stem}_generated.png", f"{stem}_sheet.png"}
 
 
 def test_an_answer_without_a_face_is_not_verified():

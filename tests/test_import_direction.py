@@ -44,6 +44,7 @@ ORDER = [
         "augment",
         "plots",
         "distortions",
+        "attributes",
     },
     {"scores"},
     {
