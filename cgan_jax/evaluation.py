@@ -234,16 +234,7 @@ def evaluate(
     check(model, search, training, plan)
     chosen = choose_examples(len(pairs), plan.num_examples, plan.seed)
     output.mkdir(parents=True, exist_ok=True)
-    answer = functools.partial(
-        answering.answer,
-        model=model,
-        search=search,
-        training=training,
-        cache=output / "cache",
-        num_answers=plan.num_answers,
-        seed=plan.seed,
-        block_size=plan.block_size,
-    )
+    answer = answerer(model, training, search, output, plan)
     tables, rows, arounds, scoring = [], [], [], 0.0
     seconds = dict.fromkeys(plan.methods, 0.0)
     for direction, style in itertools.product(plan.directions, pairs.styles):
@@ -385,6 +376,26 @@ def import_features(name: str) -> FeatureFn:
             f"--features={name} is no MODULE:FUNCTION that can be imported ({error})"
         ) from error
     return found
+
+
+def answerer(
+    model: Model | None,
+    training: Pairs | None,
+    search: Search | None,
+    output: Path,
+    plan: Plan,
+) -> Callable[[str, Task], Answers]:
+    """`answers.answer` of a method to a task, with all that stays the same in a run."""
+    return functools.partial(
+        answering.answer,
+        model=model,
+        search=search,
+        training=training,
+        cache=output / "cache",
+        num_answers=plan.num_answers,
+        seed=plan.seed,
+        block_size=plan.block_size,
+    )
 
 
 def check(

@@ -407,8 +407,8 @@ def write_document(paths: Sequence[Path], output: Path) -> None:
     evaluations = [(path, read(path)) for path in paths]
     scored = dict.fromkeys(n for _, found in evaluations for n in score_names(found))
     introduction = (
-        "# Results\n\nWritten by `cgan-results` from the files of `cgan-evaluate`; nothing "
-        "is left out. Square brackets hold 95 % intervals; arrows show which way is better.\n"
+        "# Results\n\nWritten by `cgan-results` from the files of `cgan-evaluate` and "
+        "`cgan-distort`; nothing is left out. Square brackets hold 95 % intervals; arrows show which way is better.\n"
     )
     sections = [introduction]
     for path, found in evaluations:

@@ -8,7 +8,6 @@ hard, they take over its faults. The same examples are answered at each strength
 from __future__ import annotations
 
 import csv
-import functools
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from absl import logging
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
@@ -129,20 +129,11 @@ def measure(
     tasks = {point: distorted(task, point, plan.seed) for point in points(strengths)}
     around = evaluation.surroundings(pairs, chosen, task, plan, {}, features or {})
     output.mkdir(parents=True, exist_ok=True)
-    answer = functools.partial(
-        answering.answer,
-        model=model,
-        search=search,
-        training=training,
-        cache=output / "cache",
-        num_answers=plan.num_answers,
-        seed=plan.seed,
-        block_size=plan.block_size,
-    )
-    found = {
-        point: {method: answer(method, given) for method in plan.methods}
-        for point, given in tasks.items()
-    }
+    answer = evaluation.answerer(model, training, search, output, plan)
+    found: dict[Point, dict[str, Answers]] = {}
+    for point, given in tasks.items():
+        logging.info("%s %g: answers", *point)
+        found[point] = {method: answer(method, given) for method in plan.methods}
     _write_sheets(output, tasks, found)
     scoring_began = time.monotonic()
     scored = {

@@ -12,7 +12,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
     "scores",
     ["out/evaluation/*/scores.json"],
-    "Files of cgan-evaluate, or a quoted pattern, in the order of the document. Repeatable.",
+    "Files of cgan-evaluate or cgan-distort, or a quoted pattern, in the order of the document. Repeatable.",
 )
 flags.DEFINE_string("output", "docs/results.md", "The document.")
 
