@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from cgan_jax.metric_writer import read_metrics
 _SUFFIXES = (".png", ".pdf", ".svg")
 _COLUMNS = 3
 _PANEL, _SMALL_PANEL = (4.6, 3.0), (3.8, 2.4)  # inches
+_LABEL_LENGTH = 24  # letters in a line beside a small panel
 # A scalar that spans more than this, without its outermost hundredths, is drawn on a
 # logarithmic axis.
 _WIDE_SPAN = 30.0
@@ -154,7 +156,7 @@ def draw_bands(panels: Mapping[str, Mapping[str, Mapping[str, Band]]]) -> Figure
         len(panels), len(across), sharex="col", sharey="row", squeeze=False
     )
     for row, (y_label, columns) in zip(grid, panels.items(), strict=True):
-        row[0].set_ylabel(y_label, fontsize="small")
+        row[0].set_ylabel(textwrap.fill(y_label, _LABEL_LENGTH), fontsize="small")
         for axes, x_label in zip(row, across, strict=True):
             _draw_bands(axes, columns.get(x_label, {}))
     for axes, x_label in zip(grid[-1], across, strict=True):

@@ -259,12 +259,18 @@ def _seconds(found: Mapping[Point, Mapping[str, Answers]]) -> dict[str, float]:
 
 
 def _notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is left out, and why."""
+    """What is left out, and what to beware of."""
     kinds = {name.partition("/")[0] for row in rows for name in row["scores"]}
-    if results.KERNEL in kinds:
-        return []
-    enough = f"{evaluation.MIN_SET} examples and as many other pictures of the split"
-    return [f"realism is not scored: it takes {enough}"]
+    notes = []
+    if results.KERNEL not in kinds:
+        enough = f"{evaluation.MIN_SET} examples and as many other pictures"
+        notes.append(f"realism is not scored: it takes {enough} of the split")
+    if "sketch_f" in kinds:
+        notes.append(
+            "the F-score is against the sketch that was given, distorted; how it changes "
+            "by itself shows in methods that no sketch decides, such as random photographs"
+        )
+    return notes
 
 
 def _write(output: Path, report: Mapping[str, Any]) -> None:
@@ -298,13 +304,14 @@ def draw(report: Mapping[str, Any]) -> Figure:
     settings, rows = report["settings"], report["rows"]
     panels: dict[str, dict[str, dict[str, plots.Band]]] = {}
     for name in results.score_names(report):
+        unit = " (%)" if results.describe(name).kind == "percent" else ""
         for kind, meaning in settings["kinds"].items():
             of_kind = [row for row in rows if row["kind"] in (UNDISTORTED, kind)]
             bands = {
                 label: _band([row for row in of_kind if row["label"] == label], name)
                 for label in dict.fromkeys(row["label"] for row in rows)
             }
-            y_label = results.head(name)
+            y_label = results.head(name) + unit
             panels.setdefault(y_label, {})[f"{kind}: {meaning}"] = bands
     return plots.draw_bands(panels)
 

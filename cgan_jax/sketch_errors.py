@@ -132,5 +132,5 @@ def thicken(sketch: Sketch, pixels: float, rng: np.random.Generator) -> Sketch:
 KINDS = {
     "warp": Kind(warp, "longest displacement, in pixels", 100),
     "drop": Kind(drop, "share of the ink that is left out", 1),
-    "thicken": Kind(thicken, "growth of strokes to every side, in pixels", 100),
+    "thicken": Kind(thicken, "growth to every side, in pixels", 100),
 }
