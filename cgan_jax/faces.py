@@ -51,6 +51,35 @@ def describe(photo: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, " 128"]:
     Raises:
       FacesError: the extra `[faces]` is not installed.
     """
+    found = _find(photo)
+    if found is None:
+        return np.full(LENGTH, np.nan, np.float32)
+    descriptor = _load().describe.compute_face_descriptor(*found)
+    return np.array(descriptor, np.float32)
+
+
+def landmarks(photo: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "5 2"]:
+    """Two corners of the eye on the right, two of the left one, and the foot of the nose.
+
+    Of the face that `describe` describes, as x and y in pixels of the photograph, whose
+    first pixel's middle is at 0; NaN if none is found.
+
+    Args:
+      photo: square; 0 to 255.
+
+    Raises:
+      FacesError: the extra `[faces]` is not installed.
+    """
+    found = _find(photo)
+    if found is None:
+        return np.full((5, 2), np.nan)
+    _, points = found
+    places = np.array([[point.x, point.y] for point in points.parts()], np.float64)
+    return (places + 0.5) * len(photo) / DETECTOR_SIDE - 0.5
+
+
+def _find(photo: UInt8[np.ndarray, "h w 3"]) -> tuple[np.ndarray, Any] | None:
+    """The enlarged photograph, and dlib's landmarks of its most certain face."""
     networks = _load()
     enlarged = Image.fromarray(photo).resize(
         (DETECTOR_SIDE, DETECTOR_SIDE), Image.Resampling.BICUBIC
@@ -58,11 +87,9 @@ def describe(photo: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, " 128"]:
     pixels = np.ascontiguousarray(enlarged)
     found, certainties, _ = networks.detect.run(pixels, DETECTOR_UPSAMPLING, 0.0)
     if not found:
-        return np.full(LENGTH, np.nan, np.float32)
+        return None
     face = found[int(np.argmax(certainties))]
-    landmarks = networks.landmarks(pixels, face)
-    descriptor = networks.describe.compute_face_descriptor(pixels, landmarks)
-    return np.array(descriptor, np.float32)
+    return pixels, networks.landmarks(pixels, face)
 
 
 @functools.cache

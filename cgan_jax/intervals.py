@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy import stats
 
 LEVEL = 0.95
 NUM_RESAMPLES = 4000  # of the examples, for a mean
@@ -51,6 +52,40 @@ def mean_interval(values: Float[np.ndarray, " n"], *, seed: int) -> Estimate:
     ]
     low, high = _percentiles(np.array(means))
     return Estimate(float(values.mean()), low, high, len(values))
+
+
+def rank_correlation(
+    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], *, seed: int
+) -> Estimate:
+    """Spearman's correlation of two numbers over examples, and its bootstrap interval.
+
+    The examples are drawn anew as for `mean_interval`. NaN where one of the numbers is the
+    same for all examples, or fewer than three have both.
+
+    Args:
+      x: a number of each example; NaN, one that is not defined, leaves the example out.
+      y: as x.
+      seed: of the draws.
+    """
+    known = ~np.isnan(x) & ~np.isnan(y)
+    x, y = x[known], y[known]
+    count = len(x)
+    if count < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return Estimate(np.nan, np.nan, np.nan, count)
+    drawn = np.random.default_rng(seed).integers(0, count, (NUM_RESAMPLES, count))
+    draws = _correlate_ranks(x[drawn], y[drawn])
+    low, high = _percentiles(draws[~np.isnan(draws)])
+    return Estimate(float(_correlate_ranks(x[None], y[None])[0]), low, high, count)
+
+
+def _correlate_ranks(
+    x: Float[np.ndarray, "r n"], y: Float[np.ndarray, "r n"]
+) -> Float[np.ndarray, " r"]:
+    """Of each row; NaN where all are equal."""
+    a, b = (stats.rankdata(values, axis=1) for values in (x, y))
+    a, b = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (a, b))
+    scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return (a * b).sum(axis=1) / np.where(scale > 0, scale, np.nan)
 
 
 class SetDistance(NamedTuple):

@@ -1,11 +1,12 @@
-"""Curves of training runs, drawn from their `metrics.jsonl`."""
+"""Curves: of training runs, from their `metrics.jsonl`, and of scores with intervals."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -16,7 +17,8 @@ from cgan_jax.metric_writer import read_metrics
 
 _SUFFIXES = (".png", ".pdf", ".svg")
 _COLUMNS = 3
-_PANEL = (4.6, 3.0)  # inches
+_PANEL, _SMALL_PANEL = (4.6, 3.0), (3.8, 2.4)  # inches
+_LABEL_LENGTH = 24  # letters in a line beside a small panel
 # A scalar that spans more than this, without its outermost hundredths, is drawn on a
 # logarithmic axis.
 _WIDE_SPAN = 30.0
@@ -25,6 +27,22 @@ _SMOOTHED_PART = 1 / 25
 
 # Scalar by scalar: the steps at which a run wrote it, and its values.
 Curves = dict[str, tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]]
+
+
+class Band(NamedTuple):
+    """A curve and its intervals; NaN where a value is not defined.
+
+    Attributes:
+      x: places, ascending.
+      values: there.
+      low: lower ends of the intervals.
+      high: upper ends.
+    """
+
+    x: Float[np.ndarray, " n"]
+    values: Float[np.ndarray, " n"]
+    low: Float[np.ndarray, " n"]
+    high: Float[np.ndarray, " n"]
 
 
 def read_curves(workdir: Path) -> Curves:
@@ -121,6 +139,37 @@ def _draw_panel(axes: Axes, name: str, runs: dict[str, Curves]) -> None:
         axes.set_ylim(-0.03, 1.03)
     elif needs_log(np.concatenate(drawn)):
         axes.set_yscale("log")
+    axes.grid(alpha=0.3)
+
+
+def draw_bands(panels: Mapping[str, Mapping[str, Mapping[str, Band]]]) -> Figure:
+    """The figure of some scores against several things that grow.
+
+    Args:
+      panels: the bands by their labels, by the x axis (a column of panels), by the y axis
+        (a row of panels, which share it).
+    """
+    across = list(dict.fromkeys(x for columns in panels.values() for x in columns))
+    size = _SMALL_PANEL[0] * len(across), _SMALL_PANEL[1] * len(panels)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(
+        len(panels), len(across), sharex="col", sharey="row", squeeze=False
+    )
+    for row, (y_label, columns) in zip(grid, panels.items(), strict=True):
+        row[0].set_ylabel(textwrap.fill(y_label, _LABEL_LENGTH), fontsize="small")
+        for axes, x_label in zip(row, across, strict=True):
+            _draw_bands(axes, columns.get(x_label, {}))
+    for axes, x_label in zip(grid[-1], across, strict=True):
+        axes.set_xlabel(x_label)
+    handles, labels = _legend_entries(figure)
+    figure.legend(handles, labels, loc="outside lower center", ncols=_COLUMNS)
+    return figure
+
+
+def _draw_bands(axes: Axes, bands: Mapping[str, Band]) -> None:
+    for i, (label, band) in enumerate(bands.items()):
+        axes.fill_between(band.x, band.low, band.high, color=f"C{i}", alpha=0.2, lw=0)
+        axes.plot(band.x, band.values, color=f"C{i}", marker=".", label=label)
     axes.grid(alpha=0.3)
 
 

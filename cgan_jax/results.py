@@ -1,4 +1,4 @@
-"""Tables of scores: what `scores.json` holds, as Markdown."""
+"""Tables of scores: what `scores.json` and `distortion.json` hold, as Markdown."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from cgan_jax import ablation_report, intervals, scores
+from cgan_jax import ablation_report, attributes, intervals, scores
 
 FORMAT_VERSION = 1
 SCORES_FILE, FIGURE_SUFFIX = "scores.json", "_generated.png"
-KERNEL, FRECHET = "kernel_distance", "frechet_distance"
+DISTORTION_FILE, CURVES_FILE = "distortion.json", "distortion_curves.png"
+UNDISTORTED = "none"  # the kind of what is not distorted, in place of one
+KERNEL, FRECHET, ATTRIBUTE = "kernel_distance", "frechet_distance", "attribute"
 Kind = Literal["number", "percent", "thousandths"]
+FACTORS: dict[Kind, int] = {"number": 1, "percent": 100, "thousandths": 1000}
 
 
 class Score(NamedTuple):
@@ -39,6 +42,7 @@ class Score(NamedTuple):
 
 _LIKENESS, _PERSON = "Likeness to the photograph", "The person"
 _SKETCH, _REALISM = "The sketch", "Realism and diversity"
+_ATTRIBUTES = "Attributes that are kept"
 _WINDOW = f"{scores.SSIM_WINDOW}x{scores.SSIM_WINDOW} pixels"
 # fmt: off
 SCORES: dict[str, Score] = {
@@ -70,15 +74,29 @@ SCORES: dict[str, Score] = {
         "Of Gaussians fitted to the same features; from 500 examples and 500 other photographs on. The features are not Inception's: it is no FID."),
     "diversity": Score(_REALISM, "diversity", "", "number", 3,
         "Mean root mean square difference, in [0, 1], of two of a method's answers to one sketch."),
+    ATTRIBUTE: Score(_ATTRIBUTES, "attributes", "higher", "number", 2,
+        "Spearman's correlation, over the examples of which both have a face, of an attribute of the answer and of the true photograph: 1 is kept, 0 is lost. Crude proxies, in boxes placed by dlib's five landmarks: "
+        + "; ".join(f"*{name}*, {meaning}" for name, meaning in attributes.MEANINGS.items())
+        + ". What can be reached is in the rows of the true photograph, changed in ways that should not matter."),
 }
 # fmt: on
 
 
 def describe(name: str) -> Score:
     """How a score is shown; `kernel_distance/FEATURES` names its features in its label."""
-    kind, _, features = name.partition("/")
+    kind, _, which = name.partition("/")
     score = SCORES[kind]
-    return score._replace(label=f"{score.label}, {features}") if features else score
+    if not which:
+        return score
+    return score._replace(
+        label=which if kind == ATTRIBUTE else f"{score.label}, {which}"
+    )
+
+
+def head(name: str) -> str:
+    """A score's label, with an arrow that says which way is better."""
+    arrows = {"higher": " ↑", "lower": " ↓", "": ""}
+    return describe(name).label + arrows[describe(name).better]
 
 
 def to_json(estimate: intervals.Estimate) -> dict[str, Any]:
@@ -99,7 +117,7 @@ def _to_number(value: float) -> float | str | None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What `cgan-evaluate` wrote.
+    """What `cgan-evaluate` or `cgan-distort` wrote.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -113,7 +131,7 @@ def read(path: Path) -> dict[str, Any]:
     if version != FORMAT_VERSION:
         raise ValueError(
             f"{path} has format version {version}, this package reads {FORMAT_VERSION}: "
-            "evaluate again with cgan-evaluate"
+            "make it again with cgan-evaluate or cgan-distort"
         )
     return found
 
@@ -138,6 +156,56 @@ def evaluation_markdown(found: Mapping[str, Any], figures: Mapping[str, str]) ->
     return "\n\n".join(lines) + "\n"
 
 
+def distortion_markdown(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
+    """Everything that `distortion.json` says, as sections of Markdown.
+
+    Args:
+      found: what `read` returned.
+      figures: links to pictures, by their captions.
+    """
+    settings = found["settings"]
+    examples = f"{settings['num_examples']} {settings['split']} examples"
+    lines = [f"## {settings['model']}: distorted sketches, {examples}"]
+    lines += [_describe_run(found), *(f"Note: {note}" for note in found["notes"])]
+    lines += [
+        f"![{caption}]({link})\n\n*{caption}.*" for caption, link in figures.items()
+    ]
+    for kind, meaning in settings["kinds"].items():
+        rows = [r for r in found["rows"] if r["kind"] in (UNDISTORTED, kind)]
+        lines += [f"### {kind}: {meaning}", *_strength_sections(rows)]
+    return "\n\n".join(lines) + "\n"
+
+
+def _strength_sections(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Tables of one kind of distortion, method by method in order of strength."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    ordered = sorted(rows, key=lambda row: methods.index(row["method"]))
+    by_label = {f"{row['label']}, {row['strength']:g}": row for row in ordered}
+    labels = {label: label for label in by_label}
+    names = _in_order(dict.fromkeys(n for row in rows for n in row["scores"]))
+    values = {label: row["scores"] for label, row in by_label.items()}
+    paired = {k: row["differences"] for k, row in by_label.items() if row["strength"]}
+    changes = _markdown_table(
+        "Difference from no distortion", names, labels, paired, signed=True
+    )
+    return [
+        _markdown_table("Method, strength", names, labels, values, signed=False),
+        _strongest(ordered),
+        f"<details><summary>Paired differences</summary>\n\n{changes}\n\n</details>",
+    ]
+
+
+def _strongest(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the strongest distortion did to each method, by the intervals alone."""
+    last = {row["method"]: row for row in rows if row["strength"]}
+    told = [
+        f"- *{row['label']}* is {_verdicts(row['differences'], of_reference=False)}."
+        for row in last.values()
+    ]
+    strength = max(row["strength"] for row in rows)
+    return f"Plainly, at strength {strength:g} instead of 0:\n\n" + "\n".join(told)
+
+
 def definitions_markdown(names: Iterable[str]) -> str:
     """What the scores mean, a line for each, and how their intervals come about."""
     kinds = dict.fromkeys(name.partition("/")[0] for name in names)
@@ -157,14 +225,18 @@ def stem(direction: str, style: str) -> str:
 
 
 def score_names(found: Mapping[str, Any]) -> list[str]:
-    """The names of all scores in an evaluation, in the order of `SCORES`."""
-    names = {
-        name: None
-        for table in found["tables"]
-        for method in table["methods"].values()
-        for name in method["scores"]
-    }
-    return _in_order(names)
+    """The names of all scores in a file, in the order of `SCORES`."""
+    scored = found["rows"] if _is_distortion(found) else _methods(found)
+    return _in_order(dict.fromkeys(name for one in scored for name in one["scores"]))
+
+
+def _methods(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [m for table in found["tables"] for m in table["methods"].values()]
+
+
+def _is_distortion(found: Mapping[str, Any]) -> bool:
+    """Whether `cgan-distort` wrote it, and not `cgan-evaluate`."""
+    return "rows" in found
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
@@ -176,11 +248,13 @@ def _describe_run(found: Mapping[str, Any]) -> str:
     settings, wall = found["settings"], found["wall_time_seconds"]
     took = [f"{name} {_duration(s)}" for name, s in wall["answers"].items()]
     versions = _join(f"{name} {version}" for name, version in found["versions"].items())
+    people = settings["num_people"]
+    gallery = f"; {people} people are in the gallery" if people else ""
     return (
         f"Model {settings['model']} (weights {settings['model_digest'][:12]}), data "
         f"`{settings['data']}`, seed {settings['seed']}. {_describe_search(settings)} "
-        f"Realism is compared with {settings['num_references']} other photographs; "
-        f"{settings['num_people']} people are in the gallery. "
+        f"Realism is compared with {settings['num_references']} other photographs"
+        f"{gallery}. "
         f"Wall time {_duration(wall['total'])}, of it {_duration(wall['scoring'])} for the "
         f"scores. The answers took, when they were computed: {_join(took)}. "
         f"Versions: {versions}."
@@ -208,6 +282,9 @@ def _table_sections(table: Mapping[str, Any], compare_to: str) -> list[str]:
     for group in dict.fromkeys(describe(name).group for name in names):
         columns = [name for name in names if describe(name).group == group]
         found = {m: v["scores"] for m, v in table["methods"].items()}
+        for label, ceiling in table.get("ceilings", {}).items():  # older scores: none
+            if not ceiling.keys().isdisjoint(columns):
+                found[label], labels[label] = ceiling, label
         lines.append(_markdown_table(group, columns, labels, found, signed=False))
     if table["differences"]:
         lines.append(_reading(table, labels, compare_to))
@@ -233,9 +310,7 @@ def _markdown_table(
     *,
     signed: bool,
 ) -> str:
-    arrows = {"higher": " ↑", "lower": " ↓", "": ""}
-    heads = [describe(n).label + arrows[describe(n).better] for n in columns]
-    rows = [[f"**{title}**", *heads], ["---", *["---:"] * len(heads)]]
+    rows = [[f"**{title}**", *map(head, columns)], ["---", *["---:"] * len(columns)]]
     for method, scores_of in found.items():
         cells = [_cell(name, scores_of.get(name), signed) for name in columns]
         rows.append([labels[method], *cells])
@@ -247,7 +322,7 @@ def _cell(name: str, estimate: Mapping[str, Any] | None, signed: bool) -> str:
     if estimate is None or estimate["value"] is None:
         return "–"
     score = describe(name)
-    factor = {"number": 1, "percent": 100, "thousandths": 1000}[score.kind]
+    factor = FACTORS[score.kind]
     value, low, high = (
         _number(factor * float(estimate[key]), score.decimals, signed)
         for key in ("value", "low", "high")
@@ -269,27 +344,34 @@ def _reading(
     """Where the reference method wins and loses, by the intervals alone."""
     lines = [f"Plainly, **{labels[compare_to]}** is:"]
     for method, found in table["differences"].items():
-        verdicts: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
-        for name in _in_order(found):
-            if describe(name).better and found[name]["value"] is not None:
-                verdicts[_verdict(name, found[name])].append(describe(name).label)
-        told = [
-            f"{verdict} in {_join(which)}"
-            for verdict, which in verdicts.items()
-            if which
-        ]
-        lines.append(
-            f"- against *{labels[method]}*: {'; '.join(told) or 'not compared'}."
-        )
+        told = _verdicts(found, of_reference=True)
+        lines.append(f"- against *{labels[method]}*: {told}.")
     return lines[0] + "\n\n" + "\n".join(lines[1:])
 
 
-def _verdict(name: str, difference: Mapping[str, Any]) -> str:
-    """Of the reference method, whose score the difference was taken from."""
+def _verdicts(found: Mapping[str, Mapping[str, Any]], *, of_reference: bool) -> str:
+    """In which scores a method is better, worse or neither.
+
+    Args:
+      found: differences of a method's scores from the reference's.
+      of_reference: whether the reference is judged, or the other method.
+    """
+    verdicts: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
+    for name in _in_order(found):
+        if describe(name).better and found[name]["value"] is not None:
+            verdict = _verdict(name, found[name], of_reference)
+            verdicts[verdict].append(describe(name).label)
+    told = [f"{v} in {_join(which)}" for v, which in verdicts.items() if which]
+    return "; ".join(told) or "not compared"
+
+
+def _verdict(name: str, difference: Mapping[str, Any], of_reference: bool) -> str:
     low, high = float(difference["low"]), float(difference["high"])
     if low <= 0 <= high:
         return "undecided"
-    return "worse" if (low > 0) == (describe(name).better == "higher") else "better"
+    higher_is_better = describe(name).better == "higher"
+    gained = (low > 0) == higher_is_better
+    return "better" if gained != of_reference else "worse"
 
 
 def _join(parts: Iterable[str]) -> str:
@@ -306,54 +388,58 @@ def write_document(paths: Sequence[Path], output: Path) -> None:
     """Writes a document of all evaluations, and copies the pictures that they generated.
 
     Args:
-      paths: files `scores.json` and `ablation.json`, in the order in which they shall
-        appear.
+      paths: files `scores.json`, `distortion.json` and `ablation.json`, in the order in
+        which they shall appear.
       output: the document, such as `docs/results.md`; pictures go to `figures/` beside it.
 
     Raises:
       FileNotFoundError: there is no such file.
       ValueError: it is damaged, or of another format; or two folders have one name.
     """
-    folders = [path.resolve().parent.name for path in paths]
-    if len(set(folders)) < len(paths):
+    resolved = [path.resolve() for path in paths]
+    folders = list(dict.fromkeys(path.parent for path in resolved))
+    names = [folder.name for folder in folders]
+    if len(set(names)) < len(folders) or len(set(resolved)) < len(paths):
         raise ValueError(
-            f"two of the folders {', '.join(folders)} have one name, which their pictures "
+            f"two of the folders {', '.join(names)} have one name, which their pictures "
             "would share: rename one"
         )
     read_all = [(path, _reader(path)(path)) for path in paths]
-    head = (
-        "# Results\n\nWritten by `cgan-results` from the files of `cgan-evaluate` and "
-        "`cgan-ablate`; nothing is left out. Square brackets hold 95 % intervals; arrows "
-        "show which way is better.\n"
+    introduction = (
+        "# Results\n\nWritten by `cgan-results` from the files of `cgan-evaluate`, "
+        "`cgan-distort` and `cgan-ablate`; nothing is left out. Square brackets hold 95 % "
+        "intervals; arrows show which way is better.\n"
     )
     folder = output.parent / "figures"
-    sections = [head, *(_section(path, found, folder) for path, found in read_all)]
-    evaluations = (found for _, found in read_all if "tables" in found)
-    names = dict.fromkeys(name for found in evaluations for name in score_names(found))
-    if names:
-        sections.append("## What the scores are\n\n" + definitions_markdown(names))
+    sections = [introduction]
+    sections += [_section(path, found, folder) for path, found in read_all]
+    scored = [found for path, found in read_all if not _is_ablation(path)]
+    defined = dict.fromkeys(name for found in scored for name in score_names(found))
+    if defined:
+        sections.append("## What the scores are\n\n" + definitions_markdown(defined))
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f".{output.name}.tmp")
     temporary.write_text("\n".join(sections), encoding="utf-8")
     temporary.replace(output)
 
 
+def _is_ablation(path: Path) -> bool:
+    return path.name == ablation_report.FILE
+
+
 def _reader(path: Path) -> Callable[[Path], dict[str, Any]]:
-    return ablation_report.read if path.name == ablation_report.FILE else read
+    return ablation_report.read if _is_ablation(path) else read
 
 
 def _section(path: Path, found: Mapping[str, Any], folder: Path) -> str:
     """What a file says; its pictures are copied to the folder."""
-    if "tables" in found:
-        return evaluation_markdown(found, _copy(path, _figures(found), folder))
-    figures = _copy(path, ablation_report.FIGURES, folder)
-    return ablation_report.markdown(found, figures)
-
-
-def _figures(found: Mapping[str, Any]) -> dict[str, str]:
-    """The files of the pictures of an evaluation, by the stem of their table."""
-    stems = [stem(table["direction"], table["style"]) for table in found["tables"]]
-    return {which: f"{which}{FIGURE_SUFFIX}" for which in stems}
+    if _is_ablation(path):
+        figures = _copy(path, ablation_report.FIGURES, folder)
+        return ablation_report.markdown(found, figures)
+    figures = _copy(path, _figures(found), folder)
+    if _is_distortion(found):
+        return distortion_markdown(found, figures)
+    return evaluation_markdown(found, figures)
 
 
 def _copy(path: Path, figures: Mapping[str, str], folder: Path) -> dict[str, str]:
@@ -362,8 +448,27 @@ def _copy(path: Path, figures: Mapping[str, str], folder: Path) -> dict[str, str
     for which, file in figures.items():
         source = path.parent / file
         if source.is_file():
-            name = f"results_{path.resolve().parent.name}_{which}.png"
+            copy = file.replace(FIGURE_SUFFIX, ".png")
+            name = f"results_{path.resolve().parent.name}_{copy}"
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, folder / name)
             links[which] = f"{folder.name}/{name}"
     return links
+
+
+def _figures(found: Mapping[str, Any]) -> dict[str, str]:
+    """The files of the pictures, by their captions or the stems of their tables."""
+    if not _is_distortion(found):
+        stems = [stem(table["direction"], table["style"]) for table in found["tables"]]
+        return {which: f"{which}{FIGURE_SUFFIX}" for which in stems}
+    curves = "Scores against the strength of each distortion; bands hold 95 % intervals"
+    labels = {row["method"]: row["label"] for row in found["rows"]}
+    return {curves: CURVES_FILE} | {
+        f"Generated from distorted sketches: {label}": generated_file(method)
+        for method, label in labels.items()
+    }
+
+
+def generated_file(method: str) -> str:
+    """The name of the sheet of what a method generated from distorted sketches."""
+    return f"distortion_{method}{FIGURE_SUFFIX}"

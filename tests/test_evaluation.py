@@ -1,6 +1,7 @@
 """The harness: the same examples for all methods, ceilings, floors, files, resuming."""
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_archives import encode
+from tiny_archives import disc, encode
 from tiny_models import random_model, save_random_model
 
 from cgan_jax import answers, dataset, evaluation, faces, intervals
@@ -40,16 +41,6 @@ def plan(**changes):
     return Plan(**settings | changes)
 
 
-def picture(seed):
-    """A disc of some colour and size, on another: something to draw."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:32, :32]
-    inside = (x - rng.integers(10, 22)) ** 2 + (y - rng.integers(10, 22)) ** 2
-    mask = (inside < rng.integers(25, 90))[..., None]
-    colours = rng.integers(0, 256, (2, 3))
-    return np.where(mask, *colours).astype(np.uint8)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A prepared data set: 12 training and 20 validation pictures."""
@@ -57,7 +48,7 @@ def data(tmp_path_factory):
     for split, seeds in (("train", range(12)), ("validation", range(20, 40))):
         (folder / split).mkdir()
         for seed in seeds:
-            (folder / split / f"{seed:02}.png").write_bytes(encode(picture(seed)))
+            (folder / split / f"{seed:02}.png").write_bytes(encode(disc(seed)))
     output = tmp_path_factory.mktemp("data") / "discs"
     dataset.prepare_pairs(str(folder), output, size=16)
     return output
@@ -166,7 +157,7 @@ def test_the_rows_have_the_means_and_paired_differences_of_the_report(output):
 
 def test_the_photograph_is_drawn_again_in_the_style_of_the_task():
     photos = np.stack(
-        [np.kron(picture(seed), np.ones((2, 2, 1), np.uint8)) for seed in (3, 4)]
+        [np.kron(disc(seed), np.ones((2, 2, 1), np.uint8)) for seed in (3, 4)]
     )
     drawn = [
         dataset.draw_pair(Example(p, None), 64, ["fdog"])[1]["fdog"] for p in photos
@@ -257,8 +248,15 @@ def fake_faces(monkeypatch):
         mean = photo.mean((0, 1)) / 255
         return mean if mean.mean() > 0.5 else np.full(3, np.nan)
 
+    def landmarks(photo):
+        right, left = [11.0, 6.0], [5.0, 6.0]
+        nose = [8 + photo[0].mean() / 255, 9]  # who knows why
+        found = np.array([right, right, left, left, nose])
+        return found if photo.mean() / 255 > 0.5 else np.full((5, 2), np.nan)
+
     monkeypatch.setattr(faces, "is_installed", lambda: True)
     monkeypatch.setattr(faces, "describe", describe)
+    monkeypatch.setattr(faces, "landmarks", landmarks)
 
 
 def test_faces_are_verified_and_identified(fake_faces, pairs, tmp_path):
@@ -277,6 +275,29 @@ def test_faces_are_verified_and_identified(fake_faces, pairs, tmp_path):
     assert {r["verified"] for r in rows if r["face_found"] == "0"} == {""}
     assert {r["rank_1"] for r in rows if r["face_found"] == "0"} == {"0"}
     assert value(report, "true", "rank_10") >= value(report, "true", "rank_1")
+
+
+def test_attributes_are_correlated_with_the_truth(
+    fake_faces, pairs, training, tmp_path
+):
+    methods = plan(methods=("model", "nearest_l2", "true"), use_faces=True)
+    methods = dataclasses.replace(methods, num_examples=10, num_answers=1)
+    report = evaluation.evaluate(
+        random_model(), pairs, training, SEARCH, tmp_path, methods
+    )
+    yaw = "attribute/yaw"
+    assert value(report, "true", yaw) == pytest.approx(1)
+    assert value(report, "nearest_l2", yaw) != pytest.approx(1)
+    (table,) = report["tables"]
+    halved = table["ceilings"]["true photograph, half as large"][yaw]
+    assert halved["num_examples"] == value(report, "true", "face_found") * 10
+    assert halved["value"] > 0.9
+    text = (tmp_path / "scores.md").read_text()
+    assert "| true photograph, mirrored |" in text
+    assert "| **Attributes that are kept** | yaw ↑ |" in text
+    sheets = {p.name for p in tmp_path.glob("*_attributes_*")}
+    stem = "sketch2photo_xdog_attributes"
+    assert sheets == {f"{stem}_generated.png", f"{stem}_sheet.png"}
 
 
 def test_an_answer_without_a_face_is_not_verified():
@@ -310,7 +331,7 @@ def test_realism_is_compared_with_photographs_that_are_no_examples(pairs):
     chosen = evaluation.choose_examples(len(pairs), 6, 0)
     for direction in answers.DIRECTIONS:
         task = answers.read_task(pairs, chosen, "xdog", direction)
-        around = evaluation._surroundings(pairs, chosen, task, plan(), None, {})
+        around = evaluation.surroundings(pairs, chosen, task, plan(), None, {})
         assert len(around.references) == 14
         for picture in task.truth:
             assert not (around.references == picture).all((1, 2, 3)).any()
@@ -449,7 +470,7 @@ def test_baselines_without_a_training_split_name_the_way_out(
 ):
     pictures = tmp_path / "pictures" / "validation"
     pictures.mkdir(parents=True)
-    (pictures / "0.png").write_bytes(encode(picture(0)))
+    (pictures / "0.png").write_bytes(encode(disc(0)))
     source = tmp_path / "pictures"
     mean = {"methods": ("mean",), "compare_to": "mean", "source": source}
     with pytest.raises(ValueError, match="has no train pictures.*--train_data"):

@@ -37,6 +37,20 @@ def test_where_there_is_no_face_there_is_no_descriptor():
     assert np.isnan(faces.describe(np.full((64, 64, 3), 128, np.uint8))).all()
 
 
+@needs_dlib
+def test_landmarks_lie_where_the_eyes_and_the_nose_are(photos):
+    photo = photos[0]
+    places = faces.landmarks(photo)
+    right, left = places[:2].mean(0), places[2:4].mean(0)
+    assert left[0] + 10 < places[4, 0] < right[0]
+    assert max(left[1], right[1]) < places[4, 1]
+    mirrored = faces.landmarks(np.ascontiguousarray(photo[:, ::-1]))
+    np.testing.assert_allclose(63 - mirrored[4, 0], places[4, 0], atol=2)
+    twice = faces.landmarks(np.kron(photo, np.ones((2, 2, 1), np.uint8)))
+    np.testing.assert_allclose((twice - 0.5) / 2, places, atol=1)
+    assert np.isnan(faces.landmarks(np.full((64, 64, 3), 128, np.uint8))).all()
+
+
 def test_without_dlib_the_extra_is_named():
     code = (
         "import sys, numpy as np; sys.modules['dlib'] = None; "

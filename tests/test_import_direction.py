@@ -34,6 +34,7 @@ ORDER = [
         "parallel",
         "archives",
         "decoding",
+        "sketch_errors",
     },
     {
         "sketches",
@@ -44,6 +45,7 @@ ORDER = [
         "augment",
         "plots",
         "distortions",
+        "attributes",
     },
     {"scores"},
     {"ablation_report"},
@@ -79,7 +81,7 @@ ORDER = [
     {"complete"},
     {"completer", "answers"},
     {"evaluation"},
-    {"ablation", "train_ablation"},
+    {"ablation", "train_ablation", "robustness"},
     {"launch"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
@@ -153,7 +155,16 @@ def test_the_mathematics_knows_no_flags_files_or_checkpoints(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["sources", "sketches", "simplify", "sketch_files", "drawings", "dataset"]
+    "name",
+    [
+        "sources",
+        "sketches",
+        "sketch_errors",
+        "simplify",
+        "sketch_files",
+        "drawings",
+        "dataset",
+    ],
 )
 def test_the_preparation_of_data_needs_no_jax(name):
     tops = {n.split(".")[0] for n in needed(name)}

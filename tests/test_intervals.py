@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from cgan_jax import scores
 from cgan_jax.intervals import (
     distance_difference,
     distance_interval,
     mean_interval,
+    rank_correlation,
     set_distance,
 )
 
@@ -84,3 +86,21 @@ def test_the_difference_of_distances_is_paired():
     nothing = distance_difference(same, near)
     assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
     assert distance_difference(far, near).value == pytest.approx(far.value - near.value)
+
+
+def test_a_rank_correlation_is_spearmans_and_leaves_out_what_is_not_defined():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=60)
+    y = np.round(x + rng.normal(size=60))  # with ties
+    expected = stats.spearmanr(x, y).statistic
+    found = rank_correlation(x, y, seed=0)
+    assert found.value == pytest.approx(expected)
+    assert -1 <= found.low < expected < found.high <= 1
+    assert 0.1 < found.high - found.low < 0.6
+    more = np.append(x, [5.0, np.nan]), np.append(y, [np.nan, 5.0])
+    assert rank_correlation(*more, seed=0) == found
+
+
+def test_a_rank_correlation_with_a_constant_is_not_defined():
+    found = rank_correlation(np.arange(9.0), np.ones(9), seed=0)
+    assert np.isnan(found.value) and found.num_examples == 9

@@ -131,3 +131,25 @@ def test_a_damaged_line_is_named_and_a_torn_last_one_left_out(run):
 def test_another_suffix_is_refused(run, tmp_path):
     with pytest.raises(ValueError, match=r"--output=.*\.bmp must end in one of \.png"):
         plots.plot_runs([run], tmp_path / "curves.bmp")
+
+
+def test_bands_share_the_axes_of_their_rows_and_columns():
+    x = np.array([0.0, 1.0, 3.0])
+    one = plots.Band(x, x, x - 1, x + 1)
+    other = plots.Band(x, x + 5, x + 4, np.array([6.0, np.nan, 9.0]))
+    panels = {
+        "first": {"a": {"one": one, "other": other}},
+        "second": {"b": {"one": one}},
+    }
+    figure = plots.draw_bands(panels)
+    grid = np.array(figure.axes).reshape(2, 2)
+    lines = grid[0, 0].get_lines()
+    assert [line.get_label() for line in lines] == ["one", "other"]
+    np.testing.assert_array_equal(lines[1].get_ydata(), x + 5)
+    assert grid[0, 0].get_ylim() == grid[0, 1].get_ylim() != grid[1, 0].get_ylim()
+    assert not grid[0, 1].get_lines() and len(grid[1, 1].get_lines()) == 1
+    assert [axes.get_xlabel() for axes in grid[1]] == ["a", "b"]
+    (band,) = grid[1, 1].collections
+    assert band.get_datalim(grid[1, 1].transData).bounds == (0, -1, 3, 5)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["one", "other"]

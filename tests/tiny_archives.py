@@ -46,3 +46,13 @@ def write_tgz(path, files: dict[str, bytes]):
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return path
+
+
+def disc(seed: int) -> np.ndarray:
+    """A disc of some colour and size, on another: something to draw."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:32, :32]
+    inside = (x - rng.integers(10, 22)) ** 2 + (y - rng.integers(10, 22)) ** 2
+    mask = (inside < rng.integers(25, 90))[..., None]
+    both = rng.integers(0, 256, (2, 3))
+    return np.where(mask, *both).astype(np.uint8)

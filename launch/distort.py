@@ -1,0 +1,116 @@
+"""Distorts held-out sketches more and more, and scores what each method makes of them."""
+
+import sys
+from pathlib import Path
+
+from absl import app, flags
+
+from cgan_jax.configs import default
+from cgan_jax.launch import searches, start
+
+FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(searches)
+_defaults = default.get_config()
+flags.DEFINE_string(
+    "model", "faces", "Bundled model, folder of a published one, or training workdir."
+)
+flags.DEFINE_string(
+    "data",
+    None,
+    "Held-out pictures: what cgan-prepare wrote, or anything that its --source takes.",
+    required=True,
+)
+flags.DEFINE_string(
+    "train_data", None, "Training pictures of the baselines; --data if not given."
+)
+flags.DEFINE_enum(
+    "split", "validation", ["train", "validation", "test"], "Which part of --data."
+)
+flags.DEFINE_string("style", None, "Sketch style; the model's first if not given.")
+flags.DEFINE_list(
+    "warp",
+    ["1", "2", "3", "4", "5", "6"],
+    "Strengths of smooth random warps: the longest displacement, in pixels. Strength 0 "
+    "belongs to each kind; '' leaves a kind out.",
+)
+flags.DEFINE_list(
+    "drop",
+    ["0.1", "0.2", "0.3", "0.4", "0.5"],
+    "Shares of the ink that are left out, in pieces of strokes.",
+)
+flags.DEFINE_list(
+    "thicken", ["1", "2", "3"], "Pixels by which strokes grow to every side."
+)
+flags.DEFINE_integer(
+    "num_examples", 128, "Pairs for each strength, the same for all.", 1
+)
+flags.DEFINE_list(
+    "methods",
+    ["model", "nearest_kl", "nearest_l2", "mean", "random"],
+    "What answers: model, nearest_kl, nearest_l2, mean, random, true.",
+)
+flags.DEFINE_bool("faces", True, "Score faces by dlib, the extra [faces].")
+flags.DEFINE_multi_string(
+    "features",
+    [],
+    "Further features for realism, MODULE:FUNCTION, as of cgan-evaluate. Repeatable.",
+)
+flags.DEFINE_string(
+    "output", None, "Folder of the curves and the cache.", required=True
+)
+flags.DEFINE_integer("seed", 0, "Seed of examples, distortions, starts, and intervals.")
+flags.DEFINE_integer("block_size", 1, "Examples searched for side by side.", 1)
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {argv[1:]}")
+    # after the flags: --help stays fast
+    from cgan_jax import evaluation, robustness, sketch_errors
+
+    try:
+        plan = evaluation.Plan(
+            directions=("sketch2photo",),
+            methods=tuple(FLAGS.methods),
+            num_examples=FLAGS.num_examples,
+            num_answers=1,
+            compare_to=FLAGS.methods[0] if FLAGS.methods else "",
+            seed=FLAGS.seed,
+            block_size=FLAGS.block_size,
+            use_faces=FLAGS.faces,
+        )
+        robustness.measure_files(
+            FLAGS.model,
+            FLAGS.data,
+            FLAGS.train_data,
+            FLAGS.split,
+            Path(FLAGS.output),
+            plan,
+            {kind: _numbers(kind) for kind in sketch_errors.KINDS},
+            style=FLAGS.style,
+            search=searches.fields(),
+            cache_dir=_defaults.data.cache_dir,
+            features=FLAGS.features,
+        )
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    print((Path(FLAGS.output) / "distortion.md").read_text(encoding="utf-8"))
+
+
+def _numbers(flag: str) -> list[float]:
+    values: list[str] = getattr(FLAGS, flag)
+    try:
+        return [float(value) for value in values]
+    except ValueError as error:
+        raise ValueError(
+            f"--{flag}={','.join(values)} is no list of numbers"
+        ) from error
+
+
+def run() -> None:
+    """Entry point of `cgan-distort`."""
+    start(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,300 @@
+"""Scores against the strength of a distortion: paired, from files, read again, resumed."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_archives import disc, encode
+from tiny_models import random_model, save_random_model
+
+from cgan_jax import answers, dataset, faces, intervals, results, robustness
+from cgan_jax.configs import default
+from cgan_jax.evaluation import Plan
+from cgan_jax.projection import Search
+from cgan_jax.robustness import Point
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+ROOT = Path(__file__).resolve().parents[1]
+BUDGET = {"num_starts": 64, "num_candidates": 2, "num_steps": 2}
+SEARCH = Search(**dict(default.get_config().projection) | BUDGET)
+METHODS = ("model", "nearest_kl", "mean")
+STRENGTHS = {"warp": [1.0, 4.0], "drop": [], "thicken": [2.0]}
+HOG = "kernel_distance/HOG and colour histograms"
+POINTS = [("none", 0.0), ("warp", 1.0), ("warp", 4.0), ("thicken", 2.0)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A prepared data set: 10 training and 20 validation pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for split, seeds in (("train", range(10)), ("validation", range(20, 40))):
+        (folder / split).mkdir()
+        for seed in seeds:
+            (folder / split / f"{seed:02}.png").write_bytes(encode(disc(seed)))
+    output = tmp_path_factory.mktemp("data") / "discs"
+    dataset.prepare_pairs(str(folder), output, size=16)
+    return output
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_draws_and_no_dlib():
+    """Enough to see that there are intervals; descriptors are mean colours."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(intervals, "NUM_RESAMPLES", 50)
+    patch.setattr(intervals, "NUM_SUBSETS", 8)
+    patch.setattr(faces, "is_installed", lambda: True)
+    patch.setattr(faces, "describe", lambda photo: photo.mean((0, 1)) / 255)
+    yield
+    patch.undo()
+
+
+def plan(**changes):
+    settings = {
+        "directions": ("sketch2photo",),
+        "methods": METHODS,
+        "num_examples": 8,
+        "num_answers": 1,
+        "compare_to": "mean",
+        "seed": 0,
+        "block_size": 8,
+        "use_faces": True,
+    }
+    return Plan(**settings | changes)
+
+
+def measure(data, output, strengths=STRENGTHS, **changes):
+    pairs, training = (dataset.open_pairs(data, x) for x in ("validation", "train"))
+    return robustness.measure(
+        random_model(), pairs, training, SEARCH, output, plan(**changes), strengths
+    )
+
+
+@pytest.fixture(scope="module")
+def output(data, tmp_path_factory):
+    output = tmp_path_factory.mktemp("results") / "new" / "distorted"
+    measure(data, output)
+    return output
+
+
+@pytest.fixture
+def report(output):
+    return json.loads((output / "distortion.json").read_text())
+
+
+def row(report, kind, strength, method):
+    (found,) = [
+        r
+        for r in report["rows"]
+        if (r["kind"], r["strength"], r["method"]) == (kind, strength, method)
+    ]
+    return found
+
+
+def test_a_run_leaves_curves_tables_and_sheets(output):
+    assert sorted(path.name for path in output.iterdir()) == [
+        "cache",
+        "distortion.csv",
+        "distortion.json",
+        "distortion.md",
+        "distortion_curves.png",
+        "distortion_model_generated.png",
+        "sketches_sheet.png",
+    ]
+
+
+def test_every_method_is_scored_at_every_strength(report):
+    found = [(r["kind"], r["strength"], r["method"]) for r in report["rows"]]
+    assert found == [(*point, method) for point in POINTS for method in METHODS]
+    shown = {"ssim_luma", "face_distance", "verified", "face_found", "sketch_f", HOG}
+    assert shown | {"kernel_distance/dlib face descriptors"} == set(
+        report["rows"][0]["scores"]
+    )
+    assert report["settings"]["strengths"] == {"warp": [1, 4], "thicken": [2]}
+    assert report["settings"]["style"] == "xdog"
+    (note,) = report["notes"]
+    assert note.startswith("the F-score is against the sketch that was given")
+
+
+def test_the_photograph_asked_for_is_the_one_of_the_sketch_as_it_was(data):
+    pairs = dataset.open_pairs(data, "validation")
+    task = answers.read_task(pairs, np.arange(3), "xdog")
+    given = robustness.distorted(task, Point("thicken", 2.0), 0)
+    np.testing.assert_array_equal(given.truth, task.truth)
+    assert (given.sketches <= task.sketches).all()
+    assert (given.sketches < task.sketches).any((1, 2)).all()
+
+
+def test_differences_are_to_the_same_method_without_distortion(report):
+    start, strong = (
+        row(report, *point, "nearest_kl") for point in (POINTS[0], POINTS[2])
+    )
+    assert start["differences"] == {}
+    for name in ("ssim_luma", "sketch_f", HOG):
+        expected = strong["scores"][name]["value"] - start["scores"][name]["value"]
+        assert strong["differences"][name]["value"] == pytest.approx(expected)
+    assert strong["differences"]["ssim_luma"]["value"] != 0
+
+
+def test_an_answer_that_no_sketch_decides_does_not_change(report):
+    for kind, strength in POINTS[1:]:
+        found = row(report, kind, strength, "mean")["differences"]
+        for name in ("ssim_luma", "face_distance", HOG):
+            assert (found[name]["low"], found[name]["high"]) == (0, 0)
+
+
+def test_the_csv_says_the_same(report, output):
+    with (output / "distortion.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == len(POINTS) * len(METHODS) * 7
+    one = [x for x in lines if (x["kind"], x["strength"]) == ("warp", "4.0")]
+    (line,) = [x for x in one if (x["method"], x["score"]) == ("model", "ssim_luma")]
+    expected = row(report, "warp", 4.0, "model")
+    assert float(line["low"]) == expected["scores"]["ssim_luma"]["low"]
+    assert (
+        float(line["difference_high"]) == expected["differences"]["ssim_luma"]["high"]
+    )
+
+
+def test_the_tables_have_a_line_for_each_method_and_strength(output):
+    text = (output / "distortion.md").read_text()
+    warp = text[
+        text.index("### warp: longest displacement") : text.index("### thicken")
+    ]
+    labels = [
+        line.split(" |")[0] for line in warp.splitlines() if "| contextual" in line
+    ]
+    strengths = ["0", "1", "4", "1", "4"]  # then the differences
+    assert labels == [f"| contextual GAN, {strength}" for strength in strengths]
+    assert "Plainly, at strength 4 instead of 0:" in warp
+    assert re.search(
+        r"^- \*mean training photograph\* is .*undecided in SSIM, luma",
+        warp,
+        re.MULTILINE,
+    )
+
+
+def test_curves_begin_at_no_distortion_and_have_the_tables_units(report):
+    panels = robustness.draw(report).axes
+    assert len(panels) == 7 * 2
+    labelled = [axes.get_ylabel() for axes in panels if axes.get_ylabel()]
+    assert "face found ↑ (%)" in labelled and "SSIM, luma ↑" in labelled
+    axes = panels[2 * labelled.index("face found ↑ (%)")]
+    assert axes.get_lines()[0].get_label() == "contextual GAN"
+    line = axes.get_lines()[0]
+    assert line.get_xdata().tolist() == [0, 1, 4]
+    assert line.get_ydata().tolist() == [100, 100, 100]  # percent
+
+
+def test_the_published_sheet_holds_what_was_generated_and_no_more(output):
+    with Image.open(output / "distortion_model_generated.png") as image:
+        sheet = np.asarray(image)
+    joint = answers._read_completions(
+        sorted((output / "cache").glob("completion_*")), "photo"
+    )
+    known = {p.tobytes() for p in joint.pictures[:, 0]}
+    side = 32  # 16 pixels, enlarged twice
+    shown = [
+        sheet[4 + row * 36 :, 4 + column * 36 :][:side:2, :side:2]
+        for row in range(len(POINTS))
+        for column in range(1, 9)
+    ]
+    assert sheet.shape == (4 + 36 * len(POINTS), 4 + 36 * 9, 3)
+    assert {p.tobytes() for p in shown} <= known and len(known) == 8 * len(POINTS)
+
+
+def test_a_second_run_completes_nothing_anew(data, output, report, monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("completed anew")
+
+    monkeypatch.setattr(answers.complete, "search_targets", fail)
+    fewer = {"warp": [4.0], "drop": [], "thicken": []}
+    again = measure(data, output.parent / "distorted", fewer)
+    assert row(again, "warp", 4.0, "model") == row(report, "warp", 4.0, "model")
+
+
+def test_small_sets_have_no_realism_and_say_so(data, tmp_path):
+    true = {"methods": ("true",), "compare_to": "true", "use_faces": False}
+    report = measure(data, tmp_path, num_examples=4, **true)
+    assert set(report["rows"][0]["scores"]) == {"ssim_luma", "sketch_f"}
+    note, _ = report["notes"]
+    assert note.startswith("realism is not scored: it takes 8 examples and as many")
+    assert not list(tmp_path.glob("*_generated.png"))
+
+
+def test_the_document_has_a_section_with_the_curves(output, tmp_path):
+    document = tmp_path / "docs" / "results.md"
+    results.write_document([output / "distortion.json"], document)
+    text = document.read_text()
+    assert "## random: distorted sketches, 8 validation examples" in text
+    assert "](figures/results_distorted_distortion_curves.png)" in text
+    assert "](figures/results_distorted_distortion_model.png)" in text
+    assert "- **F-score**:" in text and "in the gallery" not in text
+    assert len(list((tmp_path / "docs" / "figures").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("strengths", "message"),
+    [
+        ({"warp": [2.0, 1.0], "drop": []}, "--warp=2,1 must ascend, and begin above 0"),
+        ({"warp": [], "drop": [0.0, 0.5]}, "--drop=0,0.5 must ascend"),
+        ({"warp": [], "drop": []}, "give one of --warp, --drop"),
+    ],
+)
+def test_strengths_that_cannot_be_are_explained(strengths, message):
+    with pytest.raises(ValueError, match=message):
+        robustness.points(strengths)
+
+
+def run(tmp_path, *flags):
+    return subprocess.run(
+        [sys.executable, ROOT / "launch" / "distort.py", "--output=out", *flags],
+        cwd=tmp_path,
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_prints_the_tables(data, tmp_path):
+    save_random_model(tmp_path / "model")
+    flags = ["--model=model", f"--data={data}", "--nofaces", "--num_examples=2"]
+    flags += ["--methods=mean", "--warp=", "--drop=0.5", "--thicken="]
+    result = run(tmp_path, *flags)
+    assert result.returncode == 0, result.stderr
+    assert "| mean training photograph, 0.5 |" in result.stdout
+    assert "### warp" not in result.stdout
+
+
+def test_the_command_names_a_flag_that_is_no_list_of_numbers(data, tmp_path):
+    result = run(tmp_path, f"--data={data}", "--warp=1,two")
+    assert result.returncode == 1
+    assert "error: --warp=1,two is no list of numbers" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_files_are_read_in_the_models_style(data, tmp_path):
+    save_random_model(tmp_path / "model")
+    report = robustness.measure_files(
+        str(tmp_path / "model"),
+        str(data),
+        None,
+        "validation",
+        tmp_path / "out",
+        plan(methods=("mean",), num_examples=2),
+        {"drop": [0.5]},
+        style=None,
+        search=dict(default.get_config().projection) | BUDGET,
+        cache_dir=tmp_path / "cache",
+        features=[],
+    )
+    assert report["settings"]["style"] == "xdog"
+    assert report["settings"]["num_training"] == 10
