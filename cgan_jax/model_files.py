@@ -25,6 +25,7 @@ from cgan_jax.array_cache import content_key
 from cgan_jax.models import Encoder, GanPair, TrainedEncoder, make_models
 
 FORMAT_VERSION = 1
+CONTEXTUAL, CONDITIONAL = "contextual", "conditional"  # kinds of models
 _PRETRAINED = Path(__file__).parent / "pretrained"
 _CONFIG, _WEIGHTS = "config.json", "weights.safetensors"
 
