@@ -32,7 +32,17 @@ from cgan_jax import (
     scores,
     sheets,
 )
-from cgan_jax.answers import DIRECTIONS, LABELS, METHODS, MODEL, Answers, Task
+from cgan_jax.answers import (
+    CONDITIONAL,
+    DIRECTIONS,
+    LABELS,
+    METHODS,
+    Answers,
+    Means,
+    Task,
+)
+from cgan_jax.baselines import conditional_files
+from cgan_jax.baselines.conditional_files import ConditionalModel
 from cgan_jax.dataset import GIVEN, Pairs, draw_pair, find_or_prepare, open_pairs
 from cgan_jax.model_files import Model
 from cgan_jax.projection import Search
@@ -80,6 +90,14 @@ class Plan:
                 f"compare_to is {self.compare_to!r}: choose one of the methods, "
                 f"{', '.join(self.methods)}"
             )
+        for direction in self.directions:
+            if self.compare_to not in answering.methods_for(
+                [self.compare_to], direction
+            ):
+                raise ValueError(
+                    f"compare_to is {self.compare_to!r}, which has no answers to "
+                    f"{direction}: compare to another method, or leave the direction out"
+                )
 
 
 def _check_names(what: str, names: Sequence[str], choices: Sequence[str]) -> None:
@@ -198,6 +216,7 @@ def evaluate(
     output: Path,
     plan: Plan,
     *,
+    conditional: ConditionalModel | None = None,
     identities: Mapping[str, str] | None = None,
     features: Mapping[str, FeatureFn] | None = None,
 ) -> dict[str, Any]:
@@ -216,6 +235,7 @@ def evaluate(
       search: of the model.
       output: the folder to write.
       plan: what is scored.
+      conditional: answers as `conditional`, to sketches; None if the plan does without.
       identities: who is shown, by the picture's name; what the pairs say if not given.
       features: further ones for realism, by name.
 
@@ -227,7 +247,9 @@ def evaluate(
       FacesError: faces shall be described and dlib is missing.
     """
     began = time.monotonic()
-    _check(model, search, training, plan)
+    means = Means(model, search, training, conditional)
+    answering.check_means(plan.methods, means)
+    _check_faces(plan)
     chosen = choose_examples(len(pairs), plan.num_examples, plan.seed)
     output.mkdir(parents=True, exist_ok=True)
     tables, rows, arounds, scoring = [], [], [], 0.0
@@ -237,8 +259,16 @@ def evaluate(
         around = _surroundings(pairs, chosen, task, plan, identities, features or {})
         arounds.append(around)
         found = {
-            method: _answer(method, task, model, training, search, output, plan)
-            for method in plan.methods
+            method: answering.answer(
+                method,
+                task,
+                means,
+                cache=output / "cache",
+                count=plan.num_answers,
+                seed=plan.seed,
+                block_size=plan.block_size,
+            )
+            for method in answering.methods_for(plan.methods, direction)
         }
         for method, answer in found.items():
             seconds[method] += answer.seconds
@@ -257,7 +287,7 @@ def evaluate(
     total = time.monotonic() - began
     report = {
         "format_version": results.FORMAT_VERSION,
-        "settings": _settings(model, pairs, training, search, plan, arounds),
+        "settings": _settings(means, pairs, plan, arounds),
         "versions": _versions(plan),
         "wall_time_seconds": {"total": total, "scoring": scoring, "answers": seconds},
         "notes": _notes(arounds, pairs, plan),
@@ -278,6 +308,7 @@ def evaluate_files(
     styles: Sequence[str] | None,
     search: Mapping[str, Any],
     cache_dir: str | Path,
+    conditional: str | None = None,
     identities: str | None,
     features: Sequence[str],
 ) -> dict[str, Any]:
@@ -293,6 +324,7 @@ def evaluate_files(
       styles: of the sketches; the model's if not given.
       search: the fields of `projection.Search`.
       cache_dir: holds the data sets that are prepared from sources.
+      conditional: the folder of a published conditional GAN, or a workdir.
       identities: a file for `read_identities`.
       features: names for `import_features`.
 
@@ -323,6 +355,7 @@ def evaluate_files(
         Search(**search),
         output,
         plan,
+        conditional=complete.load_conditional(conditional) if conditional else None,
         identities=known,
         features={name: import_features(name) for name in features},
     )
@@ -352,19 +385,6 @@ def import_features(name: str) -> FeatureFn:
             f"--features={name} is no MODULE:FUNCTION that can be imported ({error})"
         ) from error
     return found
-
-
-def _check(
-    model: Model | None, search: Search | None, training: Pairs | None, plan: Plan
-) -> None:
-    if MODEL in plan.methods and (model is None or search is None):
-        raise ValueError("the method 'model' needs a model and a search")
-    if training is None and answering.needs_training(plan.methods):
-        raise ValueError(
-            "baselines answer with training photographs, and there are none: give "
-            "--train_data, or leave them out with --methods=model,true"
-        )
-    _check_faces(plan)
 
 
 def _check_faces(plan: Plan) -> None:
@@ -409,30 +429,6 @@ def _identities(pairs: Pairs, identities: Mapping[str, str] | None) -> Sequence[
     if identities is None:
         return pairs.identities
     return [identities.get(PurePosixPath(name).stem, "") for name in pairs.names]
-
-
-def _answer(
-    method: str,
-    task: Task,
-    model: Model | None,
-    training: Pairs | None,
-    search: Search | None,
-    output: Path,
-    plan: Plan,
-) -> Answers:
-    if method != MODEL:
-        return answering.baseline(
-            method, task, training, plan.num_answers, seed=plan.seed
-        )
-    assert model is not None and search is not None  # as checked
-    return answering.completions(
-        model,
-        task,
-        search,
-        output / "cache",
-        seed=plan.seed,
-        block_size=plan.block_size,
-    )
 
 
 def score_answers(
@@ -674,17 +670,17 @@ def _rows(task: Task, scored: Mapping[str, Scored]) -> Iterator[dict[str, Any]]:
 
 
 def _settings(
-    model: Model | None,
-    pairs: Pairs,
-    training: Pairs | None,
-    search: Search | None,
-    plan: Plan,
-    arounds: Sequence[Surroundings],
+    means: Means, pairs: Pairs, plan: Plan, arounds: Sequence[Surroundings]
 ) -> dict[str, Any]:
     """All that decides the numbers; folders by name alone."""
+    model, search, training, conditional = means
     return {
         "model": model.name if model else "no model",
         "model_digest": model_files.digest(model) if model else "",
+        "conditional": conditional.name if conditional else None,
+        "conditional_digest": conditional_files.digest(conditional)
+        if conditional
+        else "",
         "data": pairs.folder.name,
         "data_fingerprint": pairs.manifest["source"]["fingerprint"],
         "split": pairs.split,
@@ -730,6 +726,11 @@ def _notes(arounds: Sequence[Surroundings], pairs: Pairs, plan: Plan) -> list[st
     known = any((around.correct >= 0).any() for around in arounds)
     if plan.use_faces and "sketch2photo" in plan.directions and not known:
         notes.append("no identification: nobody is known to have two photographs")
+    if CONDITIONAL in plan.methods and "photo2sketch" in plan.directions:
+        notes.append(
+            "a conditional GAN draws photographs of sketches alone: it has no answers to "
+            "photo2sketch"
+        )
     if GIVEN in pairs.styles:
         notes.append("ready pairs cannot be drawn again: no score of their sketches")
     return notes

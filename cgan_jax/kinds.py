@@ -23,7 +23,7 @@ from cgan_jax import (
     sheets,
     validation,
 )
-from cgan_jax.baselines import conditional, conditional_step
+from cgan_jax.baselines import conditional, conditional_files, conditional_step
 from cgan_jax.models import GanPair, Generator, generate, make_models, sample_z
 from cgan_jax.projection import Search
 from cgan_jax.train_state import GanState
@@ -167,7 +167,10 @@ class Conditional:
         return model_table.describe(self.models, batch_size, more_gen_passes=1)
 
     def published(self, name: str) -> GanPair:
-        raise ValueError(f"--init_from={name}: a conditional GAN starts anew")
+        model = conditional_files.load(name)
+        fields = ("base_filters", "height")
+        _check_shape(name, model.config["model"], self._config.model, fields)
+        return model.variables
 
     def step_fn(self, tx: GanPair) -> Callable[..., Any]:
         return functools.partial(

@@ -40,9 +40,7 @@ def layers(models: GanPair) -> GanPair:
 def _layers_of(model: Any) -> list[Layer]:
     seen = {}
 
-    def record(
-        call: Callable[..., Any], args: Any, kwargs: Any, context: Any
-    ) -> jax.Array:
+    def record(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
         out = call(*args, **kwargs)
         # Spectral norm calls its layer a second time, with nothing to be seen.
         if isinstance(context.module, _LAYERS) and args:

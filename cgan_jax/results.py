@@ -179,6 +179,7 @@ def _describe_run(found: Mapping[str, Any]) -> str:
     return (
         f"Model {settings['model']} (weights {settings['model_digest'][:12]}), data "
         f"`{settings['data']}`, seed {settings['seed']}. {_describe_search(settings)} "
+        f"{_describe_conditional(settings)}"
         f"Realism is compared with {settings['num_references']} other photographs; "
         f"{settings['num_people']} people are in the gallery. "
         f"Wall time {_duration(wall['total'])}, of it {_duration(wall['scoring'])} for the "
@@ -199,6 +200,13 @@ def _describe_search(settings: Mapping[str, Any]) -> str:
         f"candidates, {search['num_steps']} steps, D's weight "
         f"{search['perceptual_weight']:g}."
     )
+
+
+def _describe_conditional(settings: Mapping[str, Any]) -> str:
+    name = settings.get("conditional")  # older scores know of none
+    if name is None:
+        return ""
+    return f"Conditional GAN {name} (weights {settings['conditional_digest'][:12]}). "
 
 
 def _table_sections(table: Mapping[str, Any], compare_to: str) -> list[str]:

@@ -38,6 +38,7 @@ FLAGS = {
     ],
     "evaluate": [
         "model",
+        "conditional",
         "data",
         "train_data",
         "split",
