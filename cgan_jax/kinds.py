@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,7 @@ _CAPTIONS = ("photograph", "its sketch", "photo drawn")
 _CONDITIONAL_ONLY_WITH = {("model", "disc_norm"): "batch", ("train", "gen_updates"): 1}
 
 
+@runtime_checkable
 class Kind(Protocol):
     """What one kind of model is, does in a step, and shows of itself.
 
@@ -158,7 +159,7 @@ class Conditional:
                     f"config.{section}.{field} is {config[section][field]!r}: a "
                     f"conditional GAN has {only!r} alone"
                 )
-        arguments = conditional.arguments(config.model)
+        arguments = conditional.arguments(config.model.to_dict())
         self.models = conditional.make_models(**arguments, axis_name=parallel.AXIS_NAME)
         self._config, self._recipe = config, Recipe.of(config.train)
 

@@ -503,7 +503,7 @@ def test_any_method_answers_by_one_function(pairs, training, tmp_path):
     assert counts == dict.fromkeys(ALL, 2) | {"conditional": 1, "mean": 1, "true": 1}
     with pytest.raises(ValueError, match="'conditional' needs"):
         answers.answer("conditional", task, means._replace(conditional=None), **options)
-    with pytest.raises(ValueError, match="unknown method best"):
+    with pytest.raises(ValueError, match="unknown method 'best'"):
         answers.answer("best", task, means, **options)
 
 
