@@ -301,7 +301,7 @@ def conditional_answers(model: ConditionalModel, task: Task) -> Answers:
     if size != gen.height:
         raise ValueError(
             f"the conditional GAN {model.name} takes sketches of {gen.height} pixels, and "
-            f"these have {size}: train one of that size, or score this one on its own data"
+            f"these have {size}: give one of that size"
         )
     began = time.monotonic()
     sketches = images.from_uint8(in_colour(task.sketches))

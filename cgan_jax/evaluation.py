@@ -37,6 +37,7 @@ from cgan_jax.answers import (
     DIRECTIONS,
     LABELS,
     METHODS,
+    MODEL,
     Answers,
     Means,
     Task,
@@ -315,13 +316,14 @@ def evaluate_files(
     """`evaluate` for a model and data that are given by name.
 
     Args:
-      model: a bundled model, the folder of a published one, or a workdir.
+      model: a bundled model, the folder of a published one, or a workdir; not read where
+        a conditional GAN is given and no method asks for the model.
       data: a prepared data set, or a source as for `dataset.prepare_pairs`.
       train_data: the same for the baselines; `data` if not given.
       split: of `data`; the baselines take `train`.
       output: the folder to write.
       plan: what is scored.
-      styles: of the sketches; the model's if not given.
+      styles: of the sketches; those of the model that is read if not given.
       search: the fields of `projection.Search`.
       cache_dir: holds the data sets that are prepared from sources.
       conditional: the folder of a published conditional GAN, or a workdir.
@@ -335,9 +337,14 @@ def evaluate_files(
     """
     _check_faces(plan)
     known = read_identities(Path(identities)) if identities else None
-    loaded = complete.load_model(model)
-    size = loaded.models.gen.height
-    wanted = list(styles or loaded.config["style"].split(","))
+    drawing = complete.load_conditional(conditional) if conditional else None
+    loaded = None
+    if drawing is None or MODEL in plan.methods:
+        loaded = complete.load_model(model)
+    described = loaded or drawing
+    assert described is not None
+    size = described.models.gen.height
+    wanted = list(styles or described.config["style"].split(","))
     prepare = functools.partial(
         find_or_prepare,
         cache_dir=Path(cache_dir).expanduser(),
@@ -352,10 +359,10 @@ def evaluate_files(
         loaded,
         pairs,
         training,
-        Search(**search),
+        Search(**search) if loaded else None,
         output,
         plan,
-        conditional=complete.load_conditional(conditional) if conditional else None,
+        conditional=drawing,
         identities=known,
         features={name: import_features(name) for name in features},
     )

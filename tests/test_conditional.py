@@ -369,9 +369,7 @@ def test_photographs_and_other_sizes_have_no_answers(task):
     with pytest.raises(ValueError, match="no answers to photo2sketch"):
         answers.conditional_answers(model, task._replace(direction="photo2sketch"))
     large = task._replace(sketches=np.zeros((3, 32, 32), np.uint8))
-    with pytest.raises(
-        ValueError, match="random takes sketches of 16 .* these have 32"
-    ):
+    with pytest.raises(ValueError, match="random takes sketches of 16 .*these have 32"):
         answers.conditional_answers(model, large)
 
 

@@ -486,11 +486,16 @@ def test_a_conditional_gan_is_scored_beside_the_others(
     assert value(report, "conditional", "ssim") == pytest.approx(ssim, rel=1e-6)
     text = (tmp_path / "out" / "scores.md").read_text()
     digest = report["settings"]["conditional_digest"]
-    assert f"Conditional GAN pix (weights {digest[:12]})" in text
+    assert text.startswith("## pix: 3 validation examples\n\n")
+    assert f"conditional GAN pix (weights {digest[:12]}), data" in text
+    assert "No model was asked." in text
     with pytest.raises(ValueError, match="'conditional' needs .* give --conditional"):
         evaluate_files(**methods)
     with pytest.raises(ModelError, match="model holds a contextual GAN"):
         evaluate_files(**methods, conditional=str(tmp_path / "model"))
+    both = {"methods": ("model", "conditional"), "compare_to": "model"}
+    settings = evaluate_files(**both, conditional=folder)["settings"]
+    assert (settings["model"], settings["conditional"]) == ("model", "pix")
 
 
 def test_any_method_answers_by_one_function(pairs, training, tmp_path):
