@@ -9,24 +9,27 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from jaxtyping import Float, Int, UInt8
 
 import cgan_jax
 from cgan_jax import array_cache, complete, images, model_files
-from cgan_jax.baselines import retrieval
+from cgan_jax.baselines import conditional, retrieval
+from cgan_jax.baselines.conditional_files import ConditionalModel
 from cgan_jax.dataset import Pairs
 from cgan_jax.model_files import Model
 from cgan_jax.progress import tracked
 from cgan_jax.projection import Search
 
 DIRECTIONS = ("sketch2photo", "photo2sketch")
-MODEL, TRUE = "model", "true"
+MODEL, CONDITIONAL, TRUE = "model", "conditional", "true"
 # What the tables call the methods, by what they answer with.
 LABELS: dict[images.Side, dict[str, str]] = {
     "photo": {
         MODEL: "contextual GAN",
+        CONDITIONAL: "conditional GAN",
         "nearest_kl": "nearest training photograph, sketch KL",
         "nearest_l2": "nearest training photograph, sketch L2",
         "mean": "mean training photograph",
@@ -43,8 +46,11 @@ LABELS: dict[images.Side, dict[str, str]] = {
     },
 }
 METHODS = tuple(LABELS["photo"])
-GENERATORS = frozenset([MODEL])  # whose answers are no pictures of the data
+GENERATORS = frozenset(
+    [MODEL, CONDITIONAL]
+)  # whose answers are no pictures of the data
 _NEED_TRAINING = frozenset(["nearest_kl", "nearest_l2", "mean", "random"])
+_NEED_SKETCHES = frozenset([CONDITIONAL])
 
 
 class Task(NamedTuple):
@@ -91,6 +97,22 @@ class Task(NamedTuple):
         return joint, images.half_mask(self.photos.shape[1], self.given)
 
 
+class Means(NamedTuple):
+    """What methods answer with; None where no method needs it.
+
+    Attributes:
+      model: answers as `model`, by the search.
+      search: the loss and the budget.
+      training: pairs of the task's style, for `nearest_kl` and others.
+      conditional: answers as `conditional`.
+    """
+
+    model: Model | None
+    search: Search | None
+    training: Pairs | None
+    conditional: ConditionalModel | None
+
+
 class Answers(NamedTuple):
     """What a method found, best first, as it would be saved.
 
@@ -108,6 +130,12 @@ class Answers(NamedTuple):
 def needs_training(methods: Iterable[str]) -> bool:
     """Whether one of the methods answers with training photographs."""
     return not _NEED_TRAINING.isdisjoint(methods)
+
+
+def methods_for(methods: Iterable[str], direction: str) -> tuple[str, ...]:
+    """Those of the methods that have answers in a direction."""
+    excluded = frozenset() if direction == "sketch2photo" else _NEED_SKETCHES
+    return tuple(method for method in methods if method not in excluded)
 
 
 def in_colour(grey: UInt8[np.ndarray, "*n s s"]) -> UInt8[np.ndarray, "*n s s 3"]:
@@ -140,35 +168,59 @@ def read_task(
 def answer(
     method: str,
     task: Task,
+    means: Means,
     *,
-    model: Model | None,
-    search: Search | None,
-    training: Pairs | None,
     cache: Path,
-    num_answers: int,
+    count: int,
     seed: int,
     block_size: int,
 ) -> Answers:
-    """The answers of a method, whichever it is.
+    """The answers of any method.
 
     Args:
       method: one of `METHODS`.
       task: what to answer.
-      model: of the method `model`; None does for the others.
-      search: likewise.
-      training: pairs of the task's style, for methods that answer with them.
+      means: what the method needs, at least.
       cache: as of `completions`.
-      num_answers: to each example, of baselines that have several.
+      count: answers to each example, of baselines that have several.
       seed: of the search's starts and of random answers.
-      block_size: examples that are searched for side by side.
+      block_size: as of `completions`.
 
     Raises:
-      ValueError: there is no such method, or too few training pairs.
+      ValueError: there is no such method, it lacks what it needs, or it has no answers to
+        this task.
     """
-    if method != MODEL:
-        return baseline(method, task, training, num_answers, seed=seed)
-    assert model is not None and search is not None  # `evaluation.check` says so
-    return completions(model, task, search, cache, seed=seed, block_size=block_size)
+    check_means([method], means)
+    if method == MODEL:
+        assert means.model is not None and means.search is not None  # as checked
+        return completions(
+            means.model, task, means.search, cache, seed=seed, block_size=block_size
+        )
+    if method == CONDITIONAL:
+        assert means.conditional is not None
+        return conditional_answers(means.conditional, task)
+    return baseline(method, task, means.training, count, seed=seed)
+
+
+def check_means(methods: Iterable[str], means: Means) -> None:
+    """Says what methods lack.
+
+    Raises:
+      ValueError: one of them lacks something.
+    """
+    methods = set(methods)
+    if MODEL in methods and (means.model is None or means.search is None):
+        raise ValueError("the method 'model' needs a model and a search")
+    if CONDITIONAL in methods and means.conditional is None:
+        raise ValueError(
+            "the method 'conditional' needs a conditional GAN: give --conditional, what "
+            "cgan-train --config=faces_conditional trained"
+        )
+    if needs_training(methods) and means.training is None:
+        raise ValueError(
+            "baselines answer with training photographs, and there are none: give "
+            "--train_data, or leave them out with --methods=model,true"
+        )
 
 
 def completions(
@@ -235,13 +287,39 @@ def _read_completions(paths: list[Path], asked: images.Side) -> Answers:
     return Answers(pictures, joint[:, 0], seconds)
 
 
+def conditional_answers(model: ConditionalModel, task: Task) -> Answers:
+    """The photographs that a conditional GAN draws, one of each sketch.
+
+    They are of their sketches alone, to the bit, and the same whenever they are drawn.
+
+    Raises:
+      ValueError: the task gives photographs, or sketches of another size.
+    """
+    if task.given != "sketch":
+        raise ValueError(
+            f"a conditional GAN draws photographs of sketches alone: it has no answers to "
+            f"{task.direction}"
+        )
+    gen, size = model.models.gen, task.sketches.shape[1]
+    if size != gen.height:
+        raise ValueError(
+            f"the conditional GAN {model.name} takes sketches of {gen.height} pixels, and "
+            f"these have {size}: give one of that size"
+        )
+    began = time.monotonic()
+    sketches = images.from_uint8(in_colour(task.sketches))
+    drawn = conditional.draw_each(gen, model.variables.gen, jnp.asarray(sketches))
+    pictures = images.to_uint8(np.asarray(drawn))[:, None]
+    return Answers(pictures, None, time.monotonic() - began)
+
+
 def baseline(
     method: str, task: Task, training: Pairs | None, count: int, *, seed: int
 ) -> Answers:
     """The answers of a method that needs no model.
 
     Args:
-      method: one of `METHODS`, but `model`.
+      method: one of `METHODS`, but `model` and `conditional`.
       task: what to answer.
       training: pairs of the task's style; None does for the true half.
       count: answers to each example, of methods that have several.

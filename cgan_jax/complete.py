@@ -26,6 +26,8 @@ from cgan_jax import (
     result_files,
     sheets,
 )
+from cgan_jax.baselines import conditional_files
+from cgan_jax.baselines.conditional_files import ConditionalModel
 from cgan_jax.block_search import (
     Found,
     search_sketches,
@@ -42,6 +44,7 @@ from cgan_jax.workdir import naming
 __all__ = [
     "Request",
     "complete",
+    "load_conditional",
     "load_model",
     "search_sketches",
     "search_targets",
@@ -112,11 +115,28 @@ def load_model(name_or_folder: str) -> Model:
       ModelError: there is no such model, or it cannot be read.
     """
     folder = Path(name_or_folder)
-    if (folder / "config.json").is_file() and (folder / "checkpoints").is_dir():
+    if _is_run(folder):
         from cgan_jax import publish  # needs orbax, which a published model does not
 
         return publish.load_workdir(folder)
     return model_files.load(name_or_folder)
+
+
+def load_conditional(folder: str) -> ConditionalModel:
+    """A published conditional GAN by folder, or a run's newest by workdir.
+
+    Raises:
+      ModelError: there is no such model, or it cannot be read.
+    """
+    if _is_run(Path(folder)):
+        from cgan_jax import publish  # as above
+
+        return publish.load_conditional(Path(folder))
+    return conditional_files.load(folder)
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and (folder / "checkpoints").is_dir()
 
 
 def complete(

@@ -34,7 +34,18 @@ from cgan_jax import (
     scores,
     sheets,
 )
-from cgan_jax.answers import DIRECTIONS, LABELS, METHODS, MODEL, Answers, Task
+from cgan_jax.answers import (
+    CONDITIONAL,
+    DIRECTIONS,
+    LABELS,
+    METHODS,
+    MODEL,
+    Answers,
+    Means,
+    Task,
+)
+from cgan_jax.baselines import conditional_files
+from cgan_jax.baselines.conditional_files import ConditionalModel
 from cgan_jax.dataset import GIVEN, Pairs, draw_pair, find_or_prepare, open_pairs
 from cgan_jax.model_files import Model
 from cgan_jax.projection import Search
@@ -83,6 +94,14 @@ class Plan:
                 f"compare_to is {self.compare_to!r}: choose one of the methods, "
                 f"{', '.join(self.methods)}"
             )
+        for direction in self.directions:
+            if self.compare_to not in answering.methods_for(
+                [self.compare_to], direction
+            ):
+                raise ValueError(
+                    f"compare_to is {self.compare_to!r}, which has no answers to "
+                    f"{direction}: compare to another method, or leave the direction out"
+                )
 
 
 def _check_names(what: str, names: Sequence[str], choices: Sequence[str]) -> None:
@@ -201,6 +220,7 @@ def evaluate(
     output: Path,
     plan: Plan,
     *,
+    conditional: ConditionalModel | None = None,
     identities: Mapping[str, str] | None = None,
     features: Mapping[str, FeatureFn] | None = None,
 ) -> dict[str, Any]:
@@ -221,6 +241,7 @@ def evaluate(
       search: of the model.
       output: the folder to write.
       plan: what is scored.
+      conditional: answers as `conditional`, to sketches; None if the plan does without.
       identities: who is shown, by the picture's name; what the pairs say if not given.
       features: further ones for realism, by name.
 
@@ -232,17 +253,21 @@ def evaluate(
       FacesError: faces shall be described and dlib is missing.
     """
     began = time.monotonic()
-    check(model, search, training, plan)
+    means = Means(model, search, training, conditional)
+    check(means, plan)
     chosen = choose_examples(len(pairs), plan.num_examples, plan.seed)
     output.mkdir(parents=True, exist_ok=True)
-    answer = answerer(model, training, search, output, plan)
+    answer = answerer(means, output, plan)
     tables, rows, arounds, scoring = [], [], [], 0.0
     seconds = dict.fromkeys(plan.methods, 0.0)
     for direction, style in itertools.product(plan.directions, pairs.styles):
         task = answering.read_task(pairs, chosen, style, direction)
         around = surroundings(pairs, chosen, task, plan, identities, features or {})
         arounds.append(around)
-        found = {method: answer(method, task) for method in plan.methods}
+        found = {
+            method: answer(method, task)
+            for method in answering.methods_for(plan.methods, direction)
+        }
         for method, answers in found.items():
             seconds[method] += answers.seconds
         scoring_began = time.monotonic()
@@ -263,7 +288,7 @@ def evaluate(
     total = time.monotonic() - began
     report = {
         "format_version": results.FORMAT_VERSION,
-        "settings": describe_settings(model, pairs, training, search, plan, arounds),
+        "settings": describe_settings(means, pairs, plan, arounds),
         "versions": describe_versions(plan),
         "wall_time_seconds": {"total": total, "scoring": scoring, "answers": seconds},
         "notes": _notes(arounds, pairs, plan),
@@ -284,21 +309,24 @@ def evaluate_files(
     styles: Sequence[str] | None,
     search: Mapping[str, Any],
     cache_dir: str | Path,
+    conditional: str | None = None,
     identities: str | None,
     features: Sequence[str],
 ) -> dict[str, Any]:
     """`evaluate` for a model and data that are given by name.
 
     Args:
-      model: a bundled model, the folder of a published one, or a workdir.
+      model: a bundled model, the folder of a published one, or a workdir; not read where
+        a conditional GAN is given and no method asks for the model.
       data: a prepared data set, or a source as for `dataset.prepare_pairs`.
       train_data: the same for the baselines; `data` if not given.
       split: of `data`; the baselines take `train`.
       output: the folder to write.
       plan: what is scored.
-      styles: of the sketches; the model's if not given.
+      styles: of the sketches; those of the model that is read if not given.
       search: the fields of `projection.Search`.
       cache_dir: holds the data sets that are prepared from sources.
+      conditional: the folder of a published conditional GAN, or a workdir.
       identities: a file for `read_identities`.
       features: names for `import_features`.
 
@@ -308,16 +336,25 @@ def evaluate_files(
       ValueError: it has no such split or style, and as of `evaluate`.
     """
     known = read_identities(Path(identities)) if identities else None
-    loaded, pairs, training = open_files(
-        model, data, train_data, split, plan, styles=styles, cache_dir=cache_dir
+    means, pairs = open_files(
+        model,
+        data,
+        train_data,
+        split,
+        plan,
+        styles=styles,
+        search=search,
+        cache_dir=cache_dir,
+        conditional=conditional,
     )
     return evaluate(
-        loaded,
+        means.model,
         pairs,
-        training,
-        Search(**search),
+        means.training,
+        means.search,
         output,
         plan,
+        conditional=means.conditional,
         identities=known,
         features={name: import_features(name) for name in features},
     )
@@ -331,26 +368,34 @@ def open_files(
     plan: Plan,
     *,
     styles: Sequence[str] | None,
+    search: Mapping[str, Any],
     cache_dir: str | Path,
-) -> tuple[Model, Pairs, Pairs | None]:
-    """The model, the split and the baselines' training pairs that are given by name.
+    conditional: str | None,
+) -> tuple[Means, Pairs]:
+    """What the methods need, and the split, that are given by name.
 
     Arguments and errors are those of `evaluate_files`.
     """
     check_faces(plan)
-    loaded = complete.load_model(model)
-    wanted = list(styles or loaded.config["style"].split(","))
+    drawing = complete.load_conditional(conditional) if conditional else None
+    loaded = None
+    if drawing is None or MODEL in plan.methods:
+        loaded = complete.load_model(model)
+    described = loaded or drawing
+    assert described is not None
+    wanted = list(styles or described.config["style"].split(","))
     prepare = functools.partial(
         find_or_prepare,
         cache_dir=Path(cache_dir).expanduser(),
-        size=loaded.models.gen.height,
+        size=described.models.gen.height,
         styles=wanted,
     )
     pairs = open_pairs(prepare(data), split, wanted)
     training = None
     if answering.needs_training(plan.methods):
         training = _open_training(prepare(train_data or data), wanted)
-    return loaded, pairs, training
+    asked = Search(**search) if loaded else None
+    return Means(loaded, asked, training, drawing), pairs
 
 
 def _open_training(folder: Path, styles: Sequence[str]) -> Pairs:
@@ -379,37 +424,21 @@ def import_features(name: str) -> FeatureFn:
     return found
 
 
-def answerer(
-    model: Model | None,
-    training: Pairs | None,
-    search: Search | None,
-    output: Path,
-    plan: Plan,
-) -> Callable[[str, Task], Answers]:
+def answerer(means: Means, output: Path, plan: Plan) -> Callable[[str, Task], Answers]:
     """`answers.answer` of a method to a task, with all that stays the same in a run."""
     return functools.partial(
         answering.answer,
-        model=model,
-        search=search,
-        training=training,
+        means=means,
         cache=output / "cache",
-        num_answers=plan.num_answers,
+        count=plan.num_answers,
         seed=plan.seed,
         block_size=plan.block_size,
     )
 
 
-def check(
-    model: Model | None, search: Search | None, training: Pairs | None, plan: Plan
-) -> None:
+def check(means: Means, plan: Plan) -> None:
     """Refuses a plan of which something is missing, as `evaluate` says."""
-    if MODEL in plan.methods and (model is None or search is None):
-        raise ValueError("the method 'model' needs a model and a search")
-    if training is None and answering.needs_training(plan.methods):
-        raise ValueError(
-            "baselines answer with training photographs, and there are none: give "
-            "--train_data, or leave them out with --methods=model,true"
-        )
+    answering.check_means(plan.methods, means)
     check_faces(plan)
 
 
@@ -740,17 +769,17 @@ def _rows(task: Task, scored: Mapping[str, Scored]) -> Iterator[dict[str, Any]]:
 
 
 def describe_settings(
-    model: Model | None,
-    pairs: Pairs,
-    training: Pairs | None,
-    search: Search | None,
-    plan: Plan,
-    arounds: Sequence[Surroundings],
+    means: Means, pairs: Pairs, plan: Plan, arounds: Sequence[Surroundings]
 ) -> dict[str, Any]:
     """All that decides the numbers; folders by name alone."""
+    model, search, training, conditional = means
     return {
         "model": model.name if model else "no model",
         "model_digest": model_files.digest(model) if model else "",
+        "conditional": conditional.name if conditional else None,
+        "conditional_digest": conditional_files.digest(conditional)
+        if conditional
+        else "",
         "data": pairs.folder.name,
         "data_fingerprint": pairs.manifest["source"]["fingerprint"],
         "split": pairs.split,
@@ -802,6 +831,11 @@ def _notes(arounds: Sequence[Surroundings], pairs: Pairs, plan: Plan) -> list[st
     known = any((around.correct >= 0).any() for around in arounds)
     if plan.use_faces and "sketch2photo" in plan.directions and not known:
         notes.append("no identification: nobody is known to have two photographs")
+    if CONDITIONAL in plan.methods and "photo2sketch" in plan.directions:
+        notes.append(
+            "a conditional GAN draws photographs of sketches alone: it has no answers to "
+            "photo2sketch"
+        )
     if GIVEN in pairs.styles:
         notes.append("ready pairs cannot be drawn again: no score of their sketches")
     return notes

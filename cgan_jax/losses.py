@@ -26,15 +26,15 @@ PerceptualForm = Literal["log(1-D)", "-log(D)"]
 
 
 def discriminator_loss(
-    real_logits: Float[Array, " n"],
-    fake_logits: Float[Array, " n"],
+    real_logits: Float[Array, "*n"],
+    fake_logits: Float[Array, "*n"],
     *,
     real_label: float = 1.0,
 ) -> Float[Array, ""]:
     """Sigmoid cross-entropy of real against its label plus of fake against 0, batch means.
 
     Args:
-      real_logits: D of real joint images, before the sigmoid.
+      real_logits: D of real joint images, or of patches of them, before the sigmoid.
       fake_logits: D of generated joint images, before the sigmoid.
       real_label: what D should say of real images; below 1 it is one-sided label
         smoothing, Salimans et al. 2016, section 3.4.
@@ -48,7 +48,7 @@ def discriminator_loss(
     return real.mean() + fake.mean()
 
 
-def generator_loss(fake_logits: Float[Array, " n"]) -> Float[Array, ""]:
+def generator_loss(fake_logits: Float[Array, "*n"]) -> Float[Array, ""]:
     """Non-saturating loss -log D(G(z)), batch mean; Goodfellow et al. 2014, section 3."""
     return perceptual_loss(fake_logits, "-log(D)").mean()
 

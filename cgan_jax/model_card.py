@@ -9,13 +9,13 @@ from typing import Any
 
 import jax
 
+from cgan_jax.baselines.conditional_files import ConditionalModel
 from cgan_jax.model_files import Model
 
 FILE = "MODEL_CARD.md"  # beside the weights
 _TEMPLATE = """# {name}
 
-A contextual GAN of joint images: a sketch and its photograph. Draw with
-`cgan-sample --model=FOLDER`, complete drawings with `cgan-complete --model=FOLDER`.
+{summary}
 
 {facts}
 
@@ -28,21 +28,54 @@ A contextual GAN of joint images: a sketch and its photograph. Draw with
 What it draws well and badly; what it may be used for, and what not; the terms of the
 photographs that it was trained on, which hold for it too.
 """
+_CONTEXTUAL = """A contextual GAN of joint images: a sketch and its photograph. Draw with
+`cgan-sample --model=FOLDER`, complete drawings with `cgan-complete --model=FOLDER`."""
+_CONDITIONAL = """A conditional GAN in the manner of pix2pix: it draws the photograph of a
+sketch in one pass. Score it with `cgan-evaluate --conditional=FOLDER`."""
 _NO_SCORES = "None were taken while it was trained."
 # Of `config.train`, what the row on training tells in other words.
 _TOLD = {"batch_size", "num_epochs", "learning_rate", "beta1", "ema_decay"}
 
 
 def write_card(model: Model, folder: Path) -> str:
-    """The card of a model that is stored in a folder, as Markdown."""
+    """The card of a contextual GAN that is stored in a folder, as Markdown."""
+    sizes = model.config["model"]
+    about = {
+        "network": f"{sizes['base_filters']} base filters, z of {sizes['z_dim']}, "
+        f"{sizes['height']}x{2 * sizes['height']} joint images",
+        "statistics": "batch statistics recomputed over its own samples",
+    }
+    return add_encoder(_card(model, folder, _CONTEXTUAL, **about), model)
+
+
+def write_conditional_card(model: ConditionalModel, folder: Path) -> str:
+    """The card of a conditional GAN that is stored in a folder, as Markdown."""
+    sizes = model.config["model"]
+    about = {
+        "network": f"U-Net of {sizes['base_filters']} base filters, "
+        f"{sizes['height']}x{sizes['height']} pictures; L1 weighs "
+        f"{model.config['conditional']['l1_weight']:g}",
+        "statistics": "running averages of its batch statistics, without dropout",
+    }
+    return _card(model, folder, _CONDITIONAL, **about)
+
+
+def _card(
+    model: Model | ConditionalModel,
+    folder: Path,
+    summary: str,
+    *,
+    network: str,
+    statistics: str,
+) -> str:
     scores = model.config["scores"]
     measured = {name: f"{x:.4g}" for name, x in scores.items()}
-    card = _TEMPLATE.format(
+    return _TEMPLATE.format(
         name=model.name,
-        facts=_table(_facts(model, folder)),
+        summary=summary,
+        facts=_table(_facts(model, folder, network, statistics)),
         scores=_table(measured) if scores else _NO_SCORES,
     )
-    return add_encoder(card, model)
 
 
 def add_encoder(card: str, model: Model) -> str:
@@ -68,18 +101,17 @@ def _encoder_facts(facts: Mapping[str, Any], size: int) -> dict[str, str]:
     }
 
 
-def _facts(model: Model, folder: Path) -> dict[str, str]:
+def _facts(
+    model: Model | ConditionalModel, folder: Path, network: str, statistics: str
+) -> dict[str, str]:
     config, training = model.config, model.config["training"]
-    architecture = config["model"]
     gen, disc = (
         sum(x.size for x in jax.tree.leaves(v["params"])) for v in model.variables
     )
     megabytes = (folder / "weights.safetensors").stat().st_size / 1e6
     recipe = [f"{name} {x}" for name, x in training.items() if name not in _TOLD]
     return {
-        "network": f"{architecture['base_filters']} base filters, z of "
-        f"{architecture['z_dim']}, {architecture['height']}x{2 * architecture['height']} "
-        f"joint images; G has {gen:,} parameters, D {disc:,}",
+        "network": f"{network}; G has {gen:,} parameters, D {disc:,}",
         "file": f"`weights.safetensors`, {megabytes:.1f} MB: kernels float16, the rest "
         "float32",
         "data": _data(config["data"]),
@@ -87,8 +119,8 @@ def _facts(model: Model, folder: Path) -> dict[str, str]:
         "training": f"{config['steps']:,} steps of {training['batch_size']} pairs; Adam, "
         f"learning rate {training['learning_rate']:g}, beta1 {training['beta1']:g}",
         "recipe": ", ".join(recipe),
-        "weights": f"G: moving average, decay {training['ema_decay']:g}, batch statistics "
-        "recomputed over its own samples; D: as trained last",
+        "weights": f"G: moving average, decay {training['ema_decay']:g}, {statistics}; "
+        "D: as trained last",
         "code": f"cgan_jax {config['cgan_jax']}",
     }
 

@@ -7,9 +7,11 @@ encoder may stand beside them: then `config.json` has a section on it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,16 @@ from cgan_jax.array_cache import content_key
 from cgan_jax.models import Encoder, GanPair, TrainedEncoder, make_models
 
 FORMAT_VERSION = 1
+CONTEXTUAL, CONDITIONAL = "contextual", "conditional"  # kinds of models
+# What they do, and where they are taken.
+_EXPLAINED = {
+    CONTEXTUAL: "drawings are completed by a search. Give it as --model, of cgan-complete "
+    "or cgan-evaluate; --conditional and a conditional --init_from take what "
+    "cgan-train --config=faces_conditional trains",
+    CONDITIONAL: "it draws the photograph of a sketch in one pass, and nothing is searched "
+    "for. Score it beside others with cgan-evaluate --conditional=FOLDER; --model takes a "
+    "contextual GAN, such as faces",
+}
 _PRETRAINED = Path(__file__).parent / "pretrained"
 _CONFIG, _WEIGHTS = "config.json", "weights.safetensors"
 
@@ -137,27 +149,60 @@ def load(name_or_folder: str | Path) -> Model:
       ModelError: there is no such model, or its files are damaged or of a later format.
     """
     folder = find_folder(name_or_folder)
+    config, tree = read(folder, CONTEXTUAL)
+    with damage_named(folder):
+        models = make_models(**config["model"])
+        disc = {"batch_stats": {}} | tree["disc"]  # a D without a norm has none
+        variables = GanPair(tree["gen"], disc)
+        encoder = _encoder(config, tree)
+    return Model(folder.name, models, variables, config, encoder)
+
+
+def read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the files of a published model hold: `config.json`, and a tree of tensors.
+
+    Raises:
+      ModelError: they are damaged, of a later format, or of another kind of model.
+    """
     try:
         config = json.loads((folder / _CONFIG).read_text())
         tensors = load_file(folder / _WEIGHTS)
     except (SafetensorError, ValueError, OSError) as error:
         raise ModelError(f"{folder} is damaged ({error}): copy it anew") from error
+    check_kind(folder, config, kind)
     if config.get("format_version") != FORMAT_VERSION:
         raise ModelError(
             f"{folder} has format version {config.get('format_version')}, this package "
             f"reads {FORMAT_VERSION}: install a newer cgan_jax"
         )
-    tree = unflatten_dict(
-        {name: x.astype(np.float32) for name, x in tensors.items()}, sep="/"
-    )
+    tensors = {name: x.astype(np.float32) for name, x in tensors.items()}
+    return config, unflatten_dict(tensors, sep="/")
+
+
+@contextlib.contextmanager
+def damage_named(folder: Path) -> Iterator[None]:
+    """Inside the block, what config and tensors lack or contradict is a ModelError."""
     try:
-        models = make_models(**config["model"])
-        disc = {"batch_stats": {}} | tree["disc"]  # a D without a norm has none
-        variables = GanPair(tree["gen"], disc)
-        encoder = _encoder(config, tree)
+        yield
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder} is damaged ({error!r}): copy it anew") from error
-    return Model(folder.name, models, variables, config, encoder)
+
+
+def kind_of(config: Mapping[str, Any]) -> str:
+    """Of a run or a published model; those of before there were kinds are contextual."""
+    return config.get("kind", CONTEXTUAL)
+
+
+def check_kind(folder: Path, config: Mapping[str, Any], kind: str) -> None:
+    """Says what a model is that was given in the place of another kind.
+
+    Raises:
+      ModelError: it is of another kind.
+    """
+    found = kind_of(config)
+    if found != kind:
+        explained = _EXPLAINED.get(found, "install a newer cgan_jax")
+        raise ModelError(f"{folder} holds a {found} GAN: {explained}")
 
 
 def make_encoder(config: dict[str, Any]) -> Encoder:

@@ -34,19 +34,13 @@ class Layer(NamedTuple):
 
 def layers(models: GanPair) -> GanPair:
     """The layers of G and of D, in order; nothing is computed."""
-    height = models.disc.height
-    return GanPair(
-        _layers_of(models.gen, (models.gen.z_dim,)),
-        _layers_of(models.disc, (height, 2 * height, 3)),
-    )
+    return GanPair(*map(_layers_of, models))
 
 
-def _layers_of(model: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
+def _layers_of(model: Any) -> list[Layer]:
     seen = {}
 
-    def record(
-        call: Callable[..., Any], args: Any, kwargs: Any, context: Any
-    ) -> jax.Array:
+    def record(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
         out = call(*args, **kwargs)
         # Spectral norm calls its layer a second time, with nothing to be seen.
         if isinstance(context.module, _LAYERS) and args:
@@ -54,7 +48,7 @@ def _layers_of(model: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
         return out
 
     def init() -> Any:
-        x = jnp.zeros((1, *shape))
+        x = jnp.zeros((1, *model.input_shape))
         return model.init(jax.random.key(0), x, train=False)
 
     with nn.intercept_methods(record):
@@ -74,12 +68,14 @@ def _layer(
     return Layer(name, after[1:], size, flops)
 
 
-def describe(models: GanPair, batch_size: int, gen_updates: int = 1) -> str:
+def describe(
+    models: GanPair, batch_size: int, gen_updates: int = 1, more_gen_passes: int = 0
+) -> str:
     """Parameters and FLOPs of each layer, of G, of D and of a training step, as text.
 
     A step is counted without R1: G forward and, twice as dear, backward for each of its
     updates; D likewise on real and on generated images, and forward and back to the image
-    for each update of G.
+    for each update of G. `more_gen_passes` of G go forward besides.
     """
     lines = [f"{'layer':<18}{'output':>16}{'parameters':>14}{'MFLOP an image':>18}"]
     totals = []
@@ -88,7 +84,7 @@ def describe(models: GanPair, batch_size: int, gen_updates: int = 1) -> str:
         parameters, flops = (sum(column) for column in list(zip(*rows))[2:])
         lines.append(_line(network, (), parameters, flops))
         totals.append(flops)
-    passes = 3 * gen_updates, 6 + 2 * gen_updates
+    passes = 3 * gen_updates + more_gen_passes, 6 + 2 * gen_updates
     step = batch_size * sum(n * flops for n, flops in zip(passes, totals, strict=True))
     lines.append(
         f"a step of {batch_size} pairs: {step / 1e9:,.1f} GFLOP "

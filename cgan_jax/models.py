@@ -19,8 +19,8 @@ from cgan_jax import strided_conv
 
 _KERNEL_SIZE = 5
 _GRID = (4, 8)  # height and width where the convolutions start
-_LEAK = 0.2
-_kernel_init = nn.initializers.normal(0.02)
+LEAK = 0.2
+kernel_init = nn.initializers.normal(0.02)
 
 # What keeps D's activations in bounds: batch norm from the second convolution on, or
 # every kernel divided by its largest singular value, or nothing.
@@ -74,7 +74,7 @@ class StridedConv(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 f"]:
         shape = (_KERNEL_SIZE, _KERNEL_SIZE, x.shape[-1], self.features)
-        kernel = self.param("kernel", _kernel_init, shape).astype(self.dtype)
+        kernel = self.param("kernel", kernel_init, shape).astype(self.dtype)
         y = self.conv_fn(x.astype(self.dtype), kernel)
         return _add_bias(self, y) if self.use_bias else y
 
@@ -90,7 +90,7 @@ class StridedConvTranspose(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 f"]:
         shape = (_KERNEL_SIZE, _KERNEL_SIZE, self.features, x.shape[-1])
-        kernel = self.param("kernel", _kernel_init, shape).astype(self.dtype)
+        kernel = self.param("kernel", kernel_init, shape).astype(self.dtype)
         y = self.conv_fn(x.astype(self.dtype), kernel)
         return _add_bias(self, y) if self.use_bias else y
 
@@ -110,7 +110,7 @@ class Logit(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n c"]) -> Float[Array, " n"]:
-        kernel = self.param("kernel", _kernel_init, (x.shape[-1], 1))
+        kernel = self.param("kernel", kernel_init, (x.shape[-1], 1))
         products = x.astype(jnp.float32) * kernel[:, 0]
         return products.sum(-1) + self.param("bias", nn.initializers.zeros, (1,))
 
@@ -137,6 +137,11 @@ class Generator(nn.Module):
     axis_name: str | None = None
     conv_fn: Callable[[Array, Array], Array] = strided_conv.conv_transpose
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one latent."""
+        return (self.z_dim,)
+
     @nn.compact
     def __call__(self, z: Float[Array, "n z"], train: bool) -> Float[Array, "n h w 3"]:
         """Maps z in [-1, 1], shape `(n, z_dim)`, to `(n, height, 2 * height, 3)`.
@@ -154,17 +159,17 @@ class Generator(nn.Module):
         x = nn.Dense(
             _GRID[0] * _GRID[1] * channels,
             use_bias=False,
-            kernel_init=_kernel_init,
+            kernel_init=kernel_init,
             dtype=self.dtype,
             name="linear",
         )(z)
         x = x.reshape(-1, *_GRID, channels)
-        x = nn.relu(_batch_norm(self, train, "bn_0")(x))
+        x = nn.relu(batch_norm(self, train, "bn_0")(x))
         for i in range(1, layers):
             x = StridedConvTranspose(
                 channels >> i, False, self.dtype, self.conv_fn, name=f"deconv_{i}"
             )(x)
-            x = nn.relu(_batch_norm(self, train, f"bn_{i}")(x))
+            x = nn.relu(batch_norm(self, train, f"bn_{i}")(x))
         x = StridedConvTranspose(
             3, True, self.dtype, self.conv_fn, name=f"deconv_{layers}"
         )(x)
@@ -191,6 +196,11 @@ class Discriminator(nn.Module):
     conv_fn: Callable[[Array, Array], Array] = strided_conv.conv
     norm: str = "batch"
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one joint image."""
+        return (self.height, 2 * self.height, 3)
+
     @nn.compact
     def __call__(self, x: Float[Array, "n h w 3"], train: bool) -> Float[Array, " n"]:
         """Maps `(n, height, 2 * height, 3)` in [-1, 1] to `(n,)` logits.
@@ -198,7 +208,7 @@ class Discriminator(nn.Module):
         Raises:
           ValueError: the image has another size.
         """
-        if x.shape[1:] != (self.height, 2 * self.height, 3):
+        if x.shape[1:] != self.input_shape:
             raise ValueError(f"expected height {self.height}, got image {x.shape[1:]}")
         for i in range(num_layers(self.height)):
             conv = StridedConv(
@@ -210,8 +220,8 @@ class Discriminator(nn.Module):
             )
             x = self._layer(conv, x, train)
             if i > 0 and self.norm == "batch":
-                x = _batch_norm(self, train, f"bn_{i}")(x)
-            x = nn.leaky_relu(x, _LEAK)
+                x = batch_norm(self, train, f"bn_{i}")(x)
+            x = nn.leaky_relu(x, LEAK)
         logit = Logit(name="linear")
         return self._layer(logit, x.reshape(x.shape[0], -1), train)
 
@@ -258,7 +268,7 @@ class Encoder(nn.Module):
                 self.base_filters << i, False, conv_fn=self.conv_fn, name=f"conv_{i}"
             )(x)
             x = nn.GroupNorm(1, name=f"norm_{i}")(x)
-            x = nn.leaky_relu(x, _LEAK)
+            x = nn.leaky_relu(x, LEAK)
         zeros = nn.initializers.zeros  # the first answer is the middle of all latents
         linear = nn.Dense(self.z_dim, kernel_init=zeros, name="linear")
         return jnp.tanh(linear(x.reshape(len(x), -1)))
@@ -268,7 +278,8 @@ def _norm_name(layer: str | None) -> str:
     return f"{layer}_norm"
 
 
-def _batch_norm(parent: Generator | Discriminator, train: bool, name: str) -> Any:
+def batch_norm(parent: Any, train: bool, name: str) -> Any:
+    """Batch norm as DCGAN starts it, by its network's `bn_decay`, `dtype`, `axis_name`."""
     return nn.BatchNorm(
         use_running_average=not train,
         momentum=parent.bn_decay,

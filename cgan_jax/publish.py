@@ -11,8 +11,10 @@ from absl import logging
 
 import cgan_jax
 from cgan_jax import checkpoints, model_card, model_files
+from cgan_jax.baselines import conditional, conditional_files
+from cgan_jax.baselines.conditional_files import ConditionalModel
 from cgan_jax.metric_writer import read_metrics
-from cgan_jax.model_files import Model, ModelError
+from cgan_jax.model_files import CONDITIONAL, CONTEXTUAL, Model, ModelError
 from cgan_jax.models import (
     Discriminator,
     GanPair,
@@ -37,10 +39,53 @@ def load_workdir(workdir: Path, checkpoint: Checkpoint = "newest") -> Model:
         completions.
 
     Raises:
-      ModelError: the run has no such checkpoint yet.
+      ModelError: the run has no such checkpoint yet, or trains another kind of model.
     """
-    config = json.loads((workdir / "config.json").read_text())
+    config = _read_config(workdir, CONTEXTUAL)
     models = make_models(**config["model"])
+    state = _restore(workdir, checkpoint, config, models)
+    variables = averaged_variables(models, state)
+    disc, disc_variables = without_spectral_norm(models.disc, variables.disc)
+    return Model(
+        workdir.name,
+        GanPair(models.gen, disc),
+        GanPair(variables.gen, disc_variables),
+        {"model": config["model"] | _norm_of(disc, models.disc)}
+        | _facts(workdir, config, int(state.step)),
+    )
+
+
+def load_conditional(
+    workdir: Path, checkpoint: Checkpoint = "newest"
+) -> ConditionalModel:
+    """The conditional GAN of one of a run's checkpoints; as `load_workdir`.
+
+    Raises:
+      ModelError: the run has no such checkpoint yet, or trains another kind of model.
+    """
+    config = _read_config(workdir, CONDITIONAL)
+    arguments = conditional.arguments(config["model"])
+    models = conditional.make_models(**arguments)
+    state = _restore(workdir, checkpoint, config, models)
+    facts = {
+        "kind": CONDITIONAL,
+        "model": arguments,
+        "conditional": config["conditional"],
+    } | _facts(workdir, config, int(state.step))
+    variables = conditional.averaged_variables(state)
+    return ConditionalModel(workdir.name, models, variables, facts)
+
+
+def _read_config(workdir: Path, kind: str) -> dict[str, Any]:
+    config = json.loads((workdir / "config.json").read_text())
+    model_files.check_kind(workdir, config, kind)
+    return config
+
+
+def _restore(
+    workdir: Path, checkpoint: Checkpoint, config: dict[str, Any], models: GanPair
+) -> GanState:
+    """The state that a run has saved."""
     tx = make_tx(config["train"]["learning_rate"], config["train"]["beta1"])
     like = create_state(models, tx, jax.random.key(config["seed"]))
     manager = checkpoints.open_reader(workdir)
@@ -53,11 +98,12 @@ def load_workdir(workdir: Path, checkpoint: Checkpoint = "newest") -> Model:
     manager.close()
     if snapshot is None:
         raise ModelError(f"{workdir} has {missing}")
-    variables = averaged_variables(models, snapshot.state)
-    disc, disc_variables = without_spectral_norm(models.disc, variables.disc)
-    steps = int(snapshot.state.step)
-    facts = {
-        "model": config["model"] | _norm_of(disc, models.disc),
+    return snapshot.state
+
+
+def _facts(workdir: Path, config: dict[str, Any], steps: int) -> dict[str, Any]:
+    """What a published model tells of its training."""
+    return {
         "style": config["data"]["style"],
         "steps": steps,
         "training": config["train"],
@@ -65,12 +111,6 @@ def load_workdir(workdir: Path, checkpoint: Checkpoint = "newest") -> Model:
         "scores": _scores(workdir, steps),
         "cgan_jax": cgan_jax.__version__,
     }
-    return Model(
-        workdir.name,
-        GanPair(models.gen, disc),
-        GanPair(variables.gen, disc_variables),
-        facts,
-    )
 
 
 def _norm_of(disc: Discriminator, trained: Discriminator) -> dict[str, str]:
@@ -135,18 +175,37 @@ def _with_encoder_of(
     return model.config | {"encoder": facts}, before.encoder
 
 
-def publish(workdir: Path, output: Path, checkpoint: Checkpoint = "newest") -> Model:
+def publish(
+    workdir: Path, output: Path, checkpoint: Checkpoint = "newest"
+) -> Model | ConditionalModel:
     """Writes the model of a run, and its card, to `output`; returns it as it was stored.
 
     A card that is there is kept as `MODEL_CARD.md.old`: somebody may have written in it.
     An encoder that is there stays, if it was trained on this very generator.
     """
+    config = json.loads((workdir / "config.json").read_text())
+    if model_files.kind_of(config) == CONDITIONAL:
+        return _publish_conditional(workdir, output, checkpoint)
     model = load_workdir(workdir, checkpoint)
     config, encoder = _with_encoder_of(output, model)
     model_files.save(output, model.variables, config, encoder)
+    stored = model_files.load(output)
+    _write_card(output, model_card.write_card(stored, output))
+    return stored
+
+
+def _publish_conditional(
+    workdir: Path, output: Path, checkpoint: Checkpoint
+) -> ConditionalModel:
+    model = load_conditional(workdir, checkpoint)
+    model_files.save(output, model.variables, model.config)
+    stored = conditional_files.load(output)
+    _write_card(output, model_card.write_conditional_card(stored, output))
+    return stored
+
+
+def _write_card(output: Path, text: str) -> None:
     card = output / model_card.FILE
     if card.exists():
         card.replace(card.with_suffix(".md.old"))
-    stored = model_files.load(output)
-    card.write_text(model_card.write_card(stored, output), encoding="utf-8")
-    return stored
+    card.write_text(text, encoding="utf-8")

@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 
 from cgan_jax import answers as answering
 from cgan_jax import evaluation, plots, results, sheets, sketch_errors
-from cgan_jax.answers import LABELS, Answers, Task
+from cgan_jax.answers import LABELS, Answers, Means, Task
+from cgan_jax.baselines.conditional_files import ConditionalModel
 from cgan_jax.dataset import Pairs
 from cgan_jax.evaluation import FeatureFn, Plan, Scored, Surroundings
 from cgan_jax.model_files import Model
@@ -94,6 +95,7 @@ def measure(
     plan: Plan,
     strengths: Strengths,
     *,
+    conditional: ConditionalModel | None = None,
     features: Mapping[str, FeatureFn] | None = None,
 ) -> dict[str, Any]:
     """Scores all methods on sketches of the pairs' first style at each strength.
@@ -113,6 +115,7 @@ def measure(
       plan: what is scored; photographs are asked for, and methods compared with
         themselves.
       strengths: of the distortions.
+      conditional: answers as `conditional`; None if the plan does without.
       features: further ones for realism, by name.
 
     Returns:
@@ -123,13 +126,14 @@ def measure(
       FacesError: faces shall be described and dlib is missing.
     """
     began = time.monotonic()
-    evaluation.check(model, search, training, plan)
+    means = Means(model, search, training, conditional)
+    evaluation.check(means, plan)
     chosen = evaluation.choose_examples(len(pairs), plan.num_examples, plan.seed)
     task = answering.read_task(pairs, chosen, pairs.styles[0])
     tasks = {point: distorted(task, point, plan.seed) for point in points(strengths)}
     around = evaluation.surroundings(pairs, chosen, task, plan, {}, features or {})
     output.mkdir(parents=True, exist_ok=True)
-    answer = evaluation.answerer(model, training, search, output, plan)
+    answer = evaluation.answerer(means, output, plan)
     found: dict[Point, dict[str, Answers]] = {}
     for point, given in tasks.items():
         logging.info("%s %g: answers", *point)
@@ -142,9 +146,7 @@ def measure(
     }
     rows = list(_rows(scored, plan.seed))
     now = time.monotonic()
-    settings = evaluation.describe_settings(
-        model, pairs, training, search, plan, [around]
-    )
+    settings = evaluation.describe_settings(means, pairs, plan, [around])
     report = {
         "format_version": results.FORMAT_VERSION,
         "settings": settings | {"style": task.style} | _describe(strengths),
@@ -173,6 +175,7 @@ def measure_files(
     style: str | None,
     search: Mapping[str, Any],
     cache_dir: str | Path,
+    conditional: str | None = None,
     features: Sequence[str],
 ) -> dict[str, Any]:
     """`measure` for a model and data that are given by name.
@@ -184,23 +187,26 @@ def measure_files(
       style: of the sketches; the model's first if not given.
     """
     points(strengths)
-    loaded, pairs, training = evaluation.open_files(
+    means, pairs = evaluation.open_files(
         model,
         data,
         train_data,
         split,
         plan,
         styles=[style] if style else None,
+        search=search,
         cache_dir=cache_dir,
+        conditional=conditional,
     )
     return measure(
-        loaded,
+        means.model,
         pairs,
-        training,
-        Search(**search),
+        means.training,
+        means.search,
         output,
         plan,
         strengths,
+        conditional=means.conditional,
         features={name: evaluation.import_features(name) for name in features},
     )
 

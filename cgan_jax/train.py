@@ -19,26 +19,16 @@ from absl import logging
 from cgan_jax import (
     checkpoints,
     finite,
-    images,
     input_pipeline,
-    model_files,
-    model_table,
+    kinds,
     parallel,
-    publish,
-    sample,
     sheets,
     validation,
 )
 from cgan_jax.dataset import Pairs, find_or_prepare, open_pairs
+from cgan_jax.kinds import Kind
 from cgan_jax.metric_writer import MetricWriter
-from cgan_jax.models import (
-    GanPair,
-    Generator,
-    generate,
-    make_models,
-    sample_z,
-)
-from cgan_jax.projection import Search
+from cgan_jax.models import GanPair
 from cgan_jax.step_trace import StepTrace
 from cgan_jax.train_state import (
     GanState,
@@ -46,7 +36,6 @@ from cgan_jax.train_state import (
     make_tx,
     state_from_variables,
 )
-from cgan_jax.train_step import Recipe, train_step
 from cgan_jax.workdir import check_unchanged, held, naming, write_config
 
 
@@ -105,7 +94,7 @@ class _Run:
     config: ml_collections.ConfigDict
     workdir: Path
     facts: dict[str, Any]
-    models: GanPair
+    kind: Kind
     state: GanState
     iterator: Any
     step_fn: Callable[..., Any]
@@ -131,13 +120,12 @@ def _start(
         host=parallel.host(),
         num_hosts=parallel.num_hosts(),
     )
-    models = make_models(**config.model, axis_name=parallel.AXIS_NAME)
-    recipe = Recipe.of(config.train)
-    batch_size = config.train.batch_size
-    logging.info("%s", model_table.describe(models, batch_size, recipe.gen_updates))
+    kind = kinds.of(config)
+    logging.info("%s", kind.table())
     tx = make_tx(config.train.learning_rate, config.train.beta1)
-    state = _initial_state(models, tx, config, init_from)
-    state = parallel.replicate(state, num_devices)
+    state = parallel.replicate(
+        _initial_state(kind, tx, config.seed, init_from), num_devices
+    )
     facts = _facts(config, pairs)
     snapshot = _restore(workdir, state, facts, allow_config_change)
     if snapshot is not None:
@@ -152,10 +140,10 @@ def _start(
         config,
         workdir,
         facts,
-        models,
+        kind,
         state,
         iterator,
-        _step_fn(recipe, models, tx, num_devices),
+        parallel.parallel_step(finite.watched(kind.step_fn(tx)), num_devices),
         checkpoints.open_manager(workdir, keep=config.report.checkpoints_kept),
         int(config.train.num_epochs * len(pairs) // config.train.batch_size),
         _held_out(config, pairs),
@@ -180,19 +168,6 @@ def _facts(config: ml_collections.ConfigDict, pairs: Pairs) -> dict[str, Any]:
     """The config and the pictures, as JSON: what must not change when a run goes on."""
     fingerprint = pairs.manifest["source"]["fingerprint"]
     return json.loads(config.to_json()) | {"pictures": fingerprint}
-
-
-def _step_fn(
-    recipe: Recipe, models: GanPair, tx: GanPair, num_devices: int
-) -> Callable[..., Any]:
-    step = functools.partial(
-        train_step,
-        models=models,
-        tx=tx,
-        recipe=recipe,
-        axis_name=parallel.AXIS_NAME,
-    )
-    return parallel.parallel_step(finite.watched(step), num_devices)
 
 
 def _loop(
@@ -299,27 +274,11 @@ def _held_out(config: ml_collections.ConfigDict, pairs: Pairs) -> np.ndarray:
 
 
 def _initial_state(
-    models: GanPair,
-    tx: GanPair,
-    config: ml_collections.ConfigDict,
-    init_from: str | None,
+    kind: Kind, tx: GanPair, seed: int, init_from: str | None
 ) -> GanState:
     if init_from is None:
-        return create_state(models, tx, jax.random.key(config.seed))
-    model = model_files.load(init_from)
-    if model.models.disc.norm != models.disc.norm:
-        raise ValueError(
-            f"--init_from={init_from} has a D of norm {model.models.disc.norm!r}, but "
-            f"config.model.disc_norm is {models.disc.norm!r}"
-        )
-    for field in ("base_filters", "z_dim", "height"):
-        theirs, ours = model.config["model"][field], config.model[field]
-        if theirs != ours:
-            raise ValueError(
-                f"--init_from={init_from} has {field} {theirs}, but config.model.{field} "
-                f"is {ours}"
-            )
-    return state_from_variables(*model.variables, tx)
+        return create_state(kind.models, tx, jax.random.key(seed))
+    return state_from_variables(*kind.published(init_from), tx)
 
 
 class _Progress:
@@ -401,34 +360,18 @@ class _Reports:
             self._writer.close()
 
     def sample(self, step: int, state: GanState) -> None:
-        """Writes a sheet of pairs of the averaged generator, always of the same latents."""
-        variables = _averaged(self._run.models, parallel.one_copy(state))
-        joint = _sample(
-            self._run.models.gen, variables.gen, self._run.config.report.num_samples
-        )
-        sheet = sample.pair_sheet(images.to_uint8(jax.device_get(joint)))
-        self._save_sheet("samples", step, sheet)
+        """Writes a sheet of what the averaged generator draws."""
+        run = self._run
+        sheet = run.kind.samples(parallel.one_copy(state), run.held_out)
+        if sheet is not None:
+            self._save_sheet("samples", step, sheet)
 
     def validate(self, step: int, state: GanState) -> dict[str, float]:
-        """Completes the held-out sketches; their scores, and a sheet."""
-        run, report = self._run, self._run.config.report
-        search = dataclasses.replace(
-            Search(**run.config.projection),
-            num_starts=report.validation_starts,
-            encoder_starts=0,  # a G in training has no encoder
-            num_candidates=1,
-            num_steps=report.validation_steps,
-        )
-        found = validation.complete(
-            _averaged(run.models, parallel.one_copy(state)),
-            run.held_out,
-            models=run.models,
-            search=search,
-        )
-        self._save_sheet(
-            "validation", step, validation.sheet(run.held_out, found.joint)
-        )
-        return {name: parallel.as_first_host(x) for name, x in found.scores.items()}
+        """Answers the held-out sketches; their scores, and a sheet."""
+        run = self._run
+        scores, sheet = run.kind.validate(parallel.one_copy(state), run.held_out)
+        self._save_sheet("validation", step, sheet)
+        return {name: parallel.as_first_host(x) for name, x in scores.items()}
 
     def _save_sheet(self, folder: str, step: int, sheet: sheets.Picture) -> None:
         if parallel.is_first_host():
@@ -436,11 +379,3 @@ class _Reports:
             path.parent.mkdir(exist_ok=True)
             with naming(path):
                 sheets.save(sheet, path)
-
-
-_averaged = jax.jit(publish.averaged_variables, static_argnums=0)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 2))
-def _sample(gen: Generator, variables: Any, num_samples: int) -> jax.Array:
-    return generate(gen, variables, sample_z(jax.random.key(0), num_samples, gen.z_dim))

@@ -11,7 +11,7 @@ import optax
 from flax import struct
 from jaxtyping import Array
 
-from cgan_jax.models import GanPair, sample_z
+from cgan_jax.models import GanPair
 
 
 class GanState(struct.PyTreeNode):
@@ -41,11 +41,11 @@ def make_tx(learning_rate: float, beta1: float) -> GanPair:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def create_state(models: GanPair, tx: GanPair, key: Array) -> GanState:
     """Initial parameters, statistics and optimizer states; the EMA starts at G."""
-    key_gen, key_disc, key_z = jax.random.split(key, 3)
-    z = sample_z(key_z, 2, models.gen.z_dim)
-    gen = models.gen.init(key_gen, z, train=False)
-    joint = jnp.zeros((2, models.disc.height, 2 * models.disc.height, 3))
-    disc = models.disc.init(key_disc, joint, train=False)
+    key_gen, key_disc, _ = jax.random.split(key, 3)
+    gen, disc = (
+        model.init(key, jnp.zeros((2, *model.input_shape)), train=False)
+        for model, key in zip(models, (key_gen, key_disc), strict=True)
+    )
     return state_from_variables(gen, disc, tx)
 
 

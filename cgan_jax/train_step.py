@@ -116,7 +116,7 @@ def train_step(
     real_key, fake_key, *gen_keys = jax.random.split(
         jax.random.fold_in(key, 0), 2 + recipe.gen_updates
     )
-    see = functools.partial(_as_seen, recipe=recipe, axis_name=axis_name)
+    see = functools.partial(as_seen, recipe=recipe, axis_name=axis_name)
     local_batch = joint.shape[0]
 
     gen_params, gen_opt = state.params.gen, state.opt_state.gen
@@ -124,7 +124,7 @@ def train_step(
     fake, gen_vjp, gen_stats = _forward_generator(
         gen_params, state.batch_stats.gen, z, models
     )
-    disc_params, disc_opt, disc_stats, disc_metrics = _update_discriminator(
+    disc_params, disc_opt, disc_stats, disc_metrics = update_discriminator(
         state,
         see(joint, real_key),
         see(fake, fake_key),
@@ -143,9 +143,9 @@ def train_step(
 
         def loss_fn(fake: Array, seen_key: Array = seen_key) -> Array:
             seen = see(fake, seen_key)
-            return generator_loss(_judge(disc_params, disc_stats, seen, models)[0])
+            return generator_loss(judge(disc_params, disc_stats, seen, models)[0])
 
-        gen_params, gen_opt, gen_metrics = _update_generator(
+        gen_params, gen_opt, gen_metrics = update_generator(
             gen_params, gen_opt, fake, gen_vjp, loss_fn, tx, axis_name
         )
     new_state = GanState(
@@ -153,11 +153,11 @@ def train_step(
         params=GanPair(gen_params, disc_params),
         batch_stats=GanPair(gen_stats, disc_stats),
         opt_state=GanPair(gen_opt, disc_opt),
-        ema_params=_update_ema(
+        ema_params=update_ema(
             state.ema_params, gen_params, recipe.ema_decay, state.step
         ),
     )
-    return new_state, _mean_over_devices(gen_metrics | disc_metrics, axis_name)
+    return new_state, mean_over_devices(gen_metrics | disc_metrics, axis_name)
 
 
 def _local_z(
@@ -168,10 +168,10 @@ def _local_z(
     def draw(n: int) -> Array:
         return sample_z(key, n, models.gen.z_dim)
 
-    return _local_rows(draw, local_batch, axis_name)
+    return local_rows(draw, local_batch, axis_name)
 
 
-def _local_rows(
+def local_rows(
     draw: Callable[[int], Array], local_batch: int, axis_name: str | None
 ) -> Array:
     """This device's rows of what `draw` gives for the global batch."""
@@ -182,11 +182,11 @@ def _local_rows(
     return lax.dynamic_slice_in_dim(rows, start, local_batch)
 
 
-def _as_seen(
+def as_seen(
     joint: Array, key: Array, *, recipe: Recipe, axis_name: str | None
 ) -> Array:
     """Joint images as D sees them, each by the key of its row in the global batch."""
-    keys = _local_rows(lambda n: jax.random.split(key, n), joint.shape[0], axis_name)
+    keys = local_rows(lambda n: jax.random.split(key, n), joint.shape[0], axis_name)
     return augment(
         joint,
         keys,
@@ -211,7 +211,7 @@ def _forward_generator(
     return jax.vjp(forward, params, has_aux=True)
 
 
-def _update_discriminator(
+def update_discriminator(
     state: GanState,
     real: Array,
     fake: Array,
@@ -220,10 +220,16 @@ def _update_discriminator(
     recipe: Recipe,
     axis_name: str | None,
 ) -> tuple[Any, Any, Any, Metrics]:
+    """One update of D on real and generated images as it sees them.
+
+    Returns:
+      Its parameters, optimizer state and statistics, and metrics of this device.
+    """
+
     def loss_fn(params: Any) -> tuple[Array, Any]:
         stats = state.batch_stats.disc
-        real_logits, stats = _judge(params, stats, real, models)
-        fake_logits, stats = _judge(params, stats, fake, models)
+        real_logits, stats = judge(params, stats, real, models)
+        fake_logits, stats = judge(params, stats, fake, models)
         loss = discriminator_loss(
             real_logits, fake_logits, real_label=recipe.real_label
         )
@@ -238,7 +244,7 @@ def _update_discriminator(
 
     params = state.params.disc
     grads, (stats, metrics) = jax.grad(loss_fn, has_aux=True)(params)
-    grads = _mean_over_devices(grads, axis_name)
+    grads = mean_over_devices(grads, axis_name)
     updates, opt_state = tx.disc.update(grads, state.opt_state.disc, params)
     metrics["disc_grad_norm"] = optax.tree.norm(grads)
     return optax.apply_updates(params, updates), opt_state, stats, metrics
@@ -251,7 +257,7 @@ def _r1(
 
     def penalty() -> Array:
         def logits_fn(x: Array) -> Array:
-            return _judge(params, state.batch_stats.disc, x, models)[0]
+            return judge(params, state.batch_stats.disc, x, models)[0]
 
         weight = recipe.r1_gamma / 2 * recipe.r1_every_steps
         return weight * r1_penalty(logits_fn, real)
@@ -262,7 +268,8 @@ def _r1(
     return lax.cond(is_due, penalty, lambda: jnp.zeros(()))
 
 
-def _judge(params: Any, stats: Any, joint: Array, models: GanPair) -> tuple[Array, Any]:
+def judge(params: Any, stats: Any, joint: Array, models: GanPair) -> tuple[Array, Any]:
+    """D's logits of a batch of joint images, and its statistics after it."""
     logits, updated = models.disc.apply(
         {"params": params, "batch_stats": stats},
         joint,
@@ -272,7 +279,7 @@ def _judge(params: Any, stats: Any, joint: Array, models: GanPair) -> tuple[Arra
     return logits, updated.get("batch_stats", {})
 
 
-def _update_generator(
+def update_generator(
     params: Any,
     opt_state: Any,
     fake: Array,
@@ -281,19 +288,25 @@ def _update_generator(
     tx: GanPair,
     axis_name: str | None,
 ) -> tuple[Any, Any, Metrics]:
+    """One update of G by a loss of its images, whose gradient `gen_vjp` takes further.
+
+    Returns:
+      Its parameters and optimizer state, and metrics of this device.
+    """
     loss, fake_grads = jax.value_and_grad(loss_fn)(fake)
     (grads,) = gen_vjp(fake_grads)
-    grads = _mean_over_devices(grads, axis_name)
+    grads = mean_over_devices(grads, axis_name)
     updates, opt_state = tx.gen.update(grads, opt_state, params)
     metrics = {"gen_loss": loss, "gen_grad_norm": optax.tree.norm(grads)}
     return optax.apply_updates(params, updates), opt_state, metrics
 
 
-def _update_ema(ema: Any, params: Any, decay: float, step: Array) -> Any:
+def update_ema(ema: Any, params: Any, decay: float, step: Array) -> Any:
     """Moving average; early on the window is a tenth of the steps done."""
     kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return optax.incremental_update(params, ema, 1.0 - kept)
 
 
-def _mean_over_devices(tree: Any, axis_name: str | None) -> Any:
+def mean_over_devices(tree: Any, axis_name: str | None) -> Any:
+    """The mean over the mapped axis, if there is one."""
     return tree if axis_name is None else lax.pmean(tree, axis_name)

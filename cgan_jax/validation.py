@@ -69,14 +69,21 @@ def complete(
         variables, jnp.asarray(joint), mask, starts, models=models, search=search
     )
     best = jax.device_get(found.joint[:, 0])
-    photos = ((images.split(x)[1] + 1) / 2 for x in (best, joint))
     return Completions(
         best,
         {
             "validation_kl": float(found.contextual[:, 0].mean()),
-            "validation_ssim": float(scores.ssim(*map(jnp.asarray, photos)).mean()),
+            "validation_ssim": photo_ssim(best, joint),
         },
     )
+
+
+def photo_ssim(
+    found: Float[np.ndarray, "n h w 3"], joint: Float[np.ndarray, "n h w 3"]
+) -> float:
+    """Mean structural similarity of the photo halves of joint images, at most 1."""
+    photos = (jnp.asarray((images.split(x)[1] + 1) / 2) for x in (found, joint))
+    return float(scores.ssim(*photos).mean())
 
 
 def sheet(

@@ -16,6 +16,8 @@ from absl import logging
 # What a run may change when it goes on: what it watches, how long it lasts, where what
 # was computed before is kept.
 _FREE = ("report.", "projection.", "encoder.", "train.num_epochs", "data.cache_dir")
+# Fields that runs once began without, and how these did what the fields now say.
+_ONCE_MISSING = {"kind": "contextual", "conditional.l1_weight": 100.0}
 
 
 class WorkdirInUseError(OSError):
@@ -93,7 +95,7 @@ def changed_fields(
     A field that one of them lacks is None there. How long a run lasts, what it reports,
     how it searches and an encoder of later are no such fields.
     """
-    old, new = _flat(before), _flat(now)
+    old, new = (_ONCE_MISSING | _flat(config) for config in (before, now))
     return {
         name: (old.get(name), new.get(name))
         for name in sorted(old | new)

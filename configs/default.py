@@ -13,6 +13,8 @@ def get_config(style: str = "xdog") -> ml_collections.ConfigDict:
     """The paper's recipe at 64x128 for one sketch style; variants change fields of it."""
     config = ml_collections.ConfigDict()
     config.seed = 0  # ours; of everything random in a run
+    # slides; "conditional" is the baseline in the manner of pix2pix, Isola et al. 2017: ours
+    config.kind = "contextual"
 
     config.data = ml_collections.ConfigDict()
     # ours; what cgan-prepare wrote, or anything that its --source takes
@@ -26,7 +28,7 @@ def get_config(style: str = "xdog") -> ml_collections.ConfigDict:
 
     config.model = ml_collections.ConfigDict()
     config.model.base_filters = 64  # figure; channels at half of the image's size
-    config.model.z_dim = 100  # slides
+    config.model.z_dim = 100  # slides; a conditional GAN has no z
     config.model.height = 64  # figure; pixels, the joint image is twice as wide
     config.model.dtype = "float32"  # ours; of the computation, parameters are float32
     # figure; "spectral": Miyato et al. 2018, on every layer in place of batch norm; "none"
@@ -57,6 +59,10 @@ def get_config(style: str = "xdog") -> ml_collections.ConfigDict:
     # Noise on the sketches that D sees, standard deviation on [-1, 1]; on whole images:
     # ours; Arjovsky and Bottou 2017, section 3 (instance noise)
     config.train.stroke_noise = 0.0
+
+    config.conditional = ml_collections.ConfigDict()
+    # ours; lambda, of L1 beside the adversarial loss: Isola et al. 2017, section 4.2
+    config.conditional.l1_weight = 100.0
 
     config.report = ml_collections.ConfigDict()
     config.report.log_every_steps = 50  # ours

@@ -15,6 +15,12 @@ flags.DEFINE_string(
     "model", "faces", "Bundled model, folder of a published one, or training workdir."
 )
 flags.DEFINE_string(
+    "conditional",
+    None,
+    "Conditional GAN that answers as the method conditional: folder of a published one, or "
+    "training workdir.",
+)
+flags.DEFINE_string(
     "data",
     None,
     "Held-out pictures: what cgan-prepare wrote, or anything that its --source takes.",
@@ -47,7 +53,7 @@ flags.DEFINE_integer(
 flags.DEFINE_list(
     "methods",
     ["model", "nearest_kl", "nearest_l2", "mean", "random"],
-    "What answers: model, nearest_kl, nearest_l2, mean, random, true.",
+    "What answers: model, conditional, nearest_kl, nearest_l2, mean, random, true.",
 )
 flags.DEFINE_bool("faces", True, "Score faces by dlib, the extra [faces].")
 flags.DEFINE_multi_string(
@@ -68,6 +74,8 @@ def main(argv: list[str]) -> None:
     # after the flags: --help stays fast
     from cgan_jax import evaluation, robustness, sketch_errors
 
+    if FLAGS.conditional and "conditional" not in FLAGS.methods:
+        sys.exit("error: --conditional is given: add conditional to --methods")
     try:
         plan = evaluation.Plan(
             directions=("sketch2photo",),
@@ -90,6 +98,7 @@ def main(argv: list[str]) -> None:
             style=FLAGS.style,
             search=searches.fields(),
             cache_dir=_defaults.data.cache_dir,
+            conditional=FLAGS.conditional,
             features=FLAGS.features,
         )
     except (OSError, ValueError) as error:

@@ -15,6 +15,12 @@ flags.DEFINE_string(
     "model", "faces", "Bundled model, folder of a published one, or training workdir."
 )
 flags.DEFINE_string(
+    "conditional",
+    None,
+    "Conditional GAN that answers as the method conditional: folder of a published one, or "
+    "training workdir.",
+)
+flags.DEFINE_string(
     "data",
     None,
     "Held-out pictures: what cgan-prepare wrote, or anything that its --source takes.",
@@ -38,7 +44,7 @@ flags.DEFINE_integer("num_examples", 500, "Pairs to complete, drawn by the seed.
 flags.DEFINE_list(
     "methods",
     ["model", "nearest_kl", "nearest_l2", "mean", "random", "true"],
-    "What is scored: model, nearest_kl, nearest_l2, mean, random, true.",
+    "What is scored: model, conditional, nearest_kl, nearest_l2, mean, random, true.",
 )
 flags.DEFINE_string("compare_to", "model", "Method that the others are paired with.")
 flags.DEFINE_bool("faces", True, "Score faces by dlib, the extra [faces].")
@@ -69,6 +75,8 @@ def main(argv: list[str]) -> None:
     from cgan_jax import evaluation  # after the flags: --help stays fast
 
     search = searches.fields()
+    if FLAGS.conditional and "conditional" not in FLAGS.methods:
+        sys.exit("error: --conditional is given: add conditional to --methods")
     try:
         plan = evaluation.Plan(
             directions=tuple(FLAGS.direction),
@@ -90,6 +98,7 @@ def main(argv: list[str]) -> None:
             styles=FLAGS.style,
             search=search,
             cache_dir=_defaults.data.cache_dir,
+            conditional=FLAGS.conditional,
             identities=FLAGS.identities,
             features=FLAGS.features,
         )

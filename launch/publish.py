@@ -1,4 +1,4 @@
-"""Writes the model of a training run as safetensors, to share or to bundle."""
+"""Writes the model of a training run, of either kind, as safetensors, to share or bundle."""
 
 import sys
 from pathlib import Path

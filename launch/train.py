@@ -1,4 +1,7 @@
-"""Trains a contextual GAN; the same command again goes on from the newest checkpoint."""
+"""Trains a contextual GAN, or the conditional one that it is compared with.
+
+The same command again goes on from the newest checkpoint.
+"""
 
 import signal
 import sys
@@ -15,9 +18,10 @@ flags.adopt_module_key_flags(hosts)
 config_flags.DEFINE_config_file(
     "config",
     None,
-    "Configuration: a name (faces, birds, cars, tiny) or a file such as configs/faces.py, "
-    "and after a colon, where it is not xdog, the sketch style: --config=faces:fdog. Any "
-    "field of configs/default.py can be set as --config.train.batch_size=32.",
+    "Configuration: a name (faces, birds, cars, tiny, or the baseline faces_conditional) or "
+    "a file such as configs/faces.py, and after a colon, where it is not xdog, the sketch "
+    "style: --config=faces:fdog. Any field of configs/default.py can be set as "
+    "--config.train.batch_size=32.",
     lock_config=True,
 )
 flags.DEFINE_string(

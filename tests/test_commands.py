@@ -59,6 +59,7 @@ FLAGS = {
     ],
     "evaluate": [
         "model",
+        "conditional",
         "data",
         "train_data",
         "split",
@@ -81,6 +82,7 @@ FLAGS = {
     ],
     "distort": [
         "model",
+        "conditional",
         "data",
         "train_data",
         "split",

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_archives import disc, encode
-from tiny_models import random_model, save_random_model
+from tiny_models import random_conditional, random_model, save_random_model
 
-from cgan_jax import answers, dataset, evaluation, faces, intervals
+from cgan_jax import answers, dataset, evaluation, faces, intervals, model_files
+from cgan_jax.baselines import conditional_files
 from cgan_jax.configs import default
 from cgan_jax.evaluation import FACES, Plan
+from cgan_jax.model_files import ModelError
 from cgan_jax.projection import Search
 from cgan_jax.sources import Example
 
@@ -39,6 +41,19 @@ def plan(**changes):
         "use_faces": False,
     }
     return Plan(**settings | changes)
+
+
+def evaluate(pairs, training, output, **changes):
+    """By all methods, of models that are random."""
+    return evaluation.evaluate(
+        random_model(),
+        pairs,
+        training,
+        SEARCH,
+        output,
+        plan(**changes),
+        conditional=random_conditional(),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +92,7 @@ def few_draws():
 @pytest.fixture(scope="module")
 def output(pairs, training, tmp_path_factory):
     output = tmp_path_factory.mktemp("results") / "new" / "scores"
-    evaluation.evaluate(random_model(), pairs, training, SEARCH, output, plan())
+    evaluate(pairs, training, output)
     return output
 
 
@@ -200,7 +215,7 @@ def test_a_second_run_reads_completions_and_changes_no_score(
         raise AssertionError("completed anew")
 
     monkeypatch.setattr(answers.complete, "search_targets", fail)
-    evaluation.evaluate(random_model(), pairs, training, SEARCH, again, plan())
+    evaluate(pairs, training, again)
     assert read_scores(again)["tables"] == read_scores(output)["tables"]
     assert read_rows(again) == read_rows(output)
 
@@ -221,7 +236,7 @@ def test_an_interrupted_run_completes_what_is_missing(
         return search(model, targets, *args, **kwargs)
 
     monkeypatch.setattr(answers.complete, "search_targets", count)
-    evaluation.evaluate(random_model(), pairs, training, SEARCH, again, plan())
+    evaluate(pairs, training, again)
     assert asked == [2]
     assert read_rows(again) == read_rows(output)
 
@@ -338,9 +353,8 @@ def test_realism_is_compared_with_photographs_that_are_no_examples(pairs):
 
 
 def test_photographs_are_turned_into_sketches(pairs, training, tmp_path):
-    methods = plan(directions=answers.DIRECTIONS, num_examples=8)
-    report = evaluation.evaluate(
-        random_model(), pairs, training, SEARCH, tmp_path, methods
+    report = evaluate(
+        pairs, training, tmp_path, directions=answers.DIRECTIONS, num_examples=8
     )
     _, table = report["tables"]
     assert (table["style"], table["direction"]) == ("xdog", "photo2sketch")
@@ -352,7 +366,10 @@ def test_photographs_are_turned_into_sketches(pairs, training, tmp_path):
     assert "kernel_distance/HOG and colour histograms" in found["mean"]
     assert table["methods"]["mean"]["label"] == "mean training sketch"
     rows = [row for row in read_rows(tmp_path) if row["direction"] == "photo2sketch"]
-    assert len(rows) == 8 * len(ALL)
+    assert len(rows) == 8 * (len(ALL) - 1)
+    # One draws photographs alone: it is left out, and this is said.
+    assert "conditional" not in found
+    assert any("no answers to photo2sketch" in note for note in report["notes"])
     assert (tmp_path / "photo2sketch_xdog_generated.png").is_file()
 
 
@@ -380,9 +397,7 @@ def test_small_sets_have_no_distances_and_large_ones_have_both(monkeypatch):
 
 def test_more_examples_than_pictures_names_both(pairs, training, tmp_path):
     with pytest.raises(ValueError, match="num_examples is 21, but the split holds 20"):
-        evaluation.evaluate(
-            random_model(), pairs, training, SEARCH, tmp_path, plan(num_examples=21)
-        )
+        evaluate(pairs, training, tmp_path, num_examples=21)
     assert not list(tmp_path.iterdir())
 
 
@@ -393,6 +408,10 @@ def test_more_examples_than_pictures_names_both(pairs, training, tmp_path):
         ({"methods": ()}, "unknown method none"),
         ({"compare_to": "other"}, "compare_to is 'other'"),
         ({"directions": ("photo2photo",)}, "unknown direction photo2photo: choose of"),
+        (
+            {"compare_to": "conditional", "directions": answers.DIRECTIONS},
+            "compare_to is 'conditional', which has no answers to photo2sketch",
+        ),
     ],
 )
 def test_a_plan_that_cannot_be_is_explained(changes, message):
@@ -435,7 +454,9 @@ def evaluate_files(tmp_path, data):
     """`evaluation.evaluate_files` of a published model, with changes."""
     save_random_model(tmp_path / "model")
 
-    def call(*, split="validation", source=data, train=None, **changes):
+    def call(
+        *, split="validation", source=data, train=None, conditional=None, **changes
+    ):
         return evaluation.evaluate_files(
             str(tmp_path / "model"),
             str(source),
@@ -446,6 +467,7 @@ def evaluate_files(tmp_path, data):
             styles=None,
             search=dict(default.get_config().projection) | BUDGET,
             cache_dir=tmp_path / "cache",
+            conditional=conditional,
             identities=None,
             features=[],
         )
@@ -463,6 +485,52 @@ def test_files_are_evaluated_in_the_models_style(evaluate_files):
 def test_a_split_that_is_missing_is_named(evaluate_files):
     with pytest.raises(ValueError, match="has no test pictures: it holds"):
         evaluate_files(split="test")
+
+
+def test_a_conditional_gan_is_scored_beside_the_others(
+    evaluate_files, data, pairs, tmp_path
+):
+    model = random_conditional()
+    model_files.save(tmp_path / "pix", model.variables, model.config)
+    methods = {"methods": ("conditional", "mean", "true"), "compare_to": "mean"}
+    folder = str(tmp_path / "pix")
+    report = evaluate_files(**methods, conditional=folder, num_examples=3)
+    (table,) = report["tables"]
+    assert table["methods"]["conditional"]["label"] == "conditional GAN"
+    stored = conditional_files.load(folder)
+    assert report["settings"]["conditional"] == "pix"
+    assert report["settings"]["conditional_digest"] == conditional_files.digest(stored)
+    chosen = evaluation.choose_examples(len(pairs), 3, 0)
+    task = answers.read_task(pairs, chosen, "xdog")
+    found = answers.conditional_answers(stored, task).pictures[:, 0]
+    ssim = evaluation.pixel_scores(found, task)["ssim"].mean()
+    assert value(report, "conditional", "ssim") == pytest.approx(ssim, rel=1e-6)
+    text = (tmp_path / "out" / "scores.md").read_text()
+    digest = report["settings"]["conditional_digest"]
+    assert text.startswith("## pix: 3 validation examples\n\n")
+    assert f"conditional GAN pix (weights {digest[:12]}), data" in text
+    assert "No model was asked." in text
+    with pytest.raises(ValueError, match="'conditional' needs .* give --conditional"):
+        evaluate_files(**methods)
+    with pytest.raises(ModelError, match="model holds a contextual GAN"):
+        evaluate_files(**methods, conditional=str(tmp_path / "model"))
+    both = {"methods": ("model", "conditional"), "compare_to": "model"}
+    settings = evaluate_files(**both, conditional=folder)["settings"]
+    assert (settings["model"], settings["conditional"]) == ("model", "pix")
+
+
+def test_any_method_answers_by_one_function(pairs, training, tmp_path):
+    chosen = evaluation.choose_examples(len(pairs), 2, 0)
+    task = answers.read_task(pairs, chosen, "xdog")
+    means = answers.Means(random_model(), SEARCH, training, random_conditional())
+    options = {"cache": tmp_path, "count": 2, "seed": 0, "block_size": 2}
+    found = {m: answers.answer(m, task, means, **options).pictures for m in ALL}
+    counts = {method: len(pictures[0]) for method, pictures in found.items()}
+    assert counts == dict.fromkeys(ALL, 2) | {"conditional": 1, "mean": 1, "true": 1}
+    with pytest.raises(ValueError, match="'conditional' needs"):
+        answers.answer("conditional", task, means._replace(conditional=None), **options)
+    with pytest.raises(ValueError, match="unknown method 'best'"):
+        answers.answer("best", task, means, **options)
 
 
 def test_baselines_without_a_training_split_name_the_way_out(
@@ -506,6 +574,12 @@ def test_the_command_prints_the_table(data, tmp_path):
     assert "| mean training photograph |" in result.stdout
     assert "final tables" not in result.stderr
     assert read_scores(tmp_path / "out")["settings"]["num_examples"] == 2
+
+
+def test_a_conditional_gan_that_no_method_asks_is_noticed(tmp_path):
+    result = run(tmp_path, "--data=x", "--conditional=pix")
+    assert result.returncode == 1
+    assert "error: --conditional is given: add conditional to" in result.stderr
 
 
 def test_the_test_split_prints_a_reminder(data, tmp_path):

@@ -143,7 +143,7 @@ def test_without_the_mean_over_devices_the_step_would_differ(
 def test_without_the_mean_of_the_gradients_the_step_would_differ(
     first_state, batch, alone, monkeypatch
 ):
-    monkeypatch.setattr(train_step, "_mean_over_devices", lambda tree, axis_name: tree)
+    monkeypatch.setattr(train_step, "mean_over_devices", lambda tree, axis_name: tree)
     step_fn = step_function(MODELS, AXIS_NAME)
     gradients, losses, _ = differs(step_fn, first_state, batch, alone, 1)
     assert gradients > 0.1 and losses > 0.01

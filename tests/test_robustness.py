@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiny_archives import disc, encode
-from tiny_models import random_model, save_random_model
+from tiny_models import random_conditional, random_model, save_random_model
 
 from cgan_jax import answers, dataset, faces, intervals, results, robustness
 from cgan_jax.configs import default
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 ROOT = Path(__file__).resolve().parents[1]
 BUDGET = {"num_starts": 64, "num_candidates": 2, "num_steps": 2}
 SEARCH = Search(**dict(default.get_config().projection) | BUDGET)
-METHODS = ("model", "nearest_kl", "mean")
+METHODS = ("model", "conditional", "nearest_kl", "mean")
 STRENGTHS = {"warp": [1.0, 4.0], "drop": [], "thicken": [2.0]}
 HOG = "kernel_distance/HOG and colour histograms"
 POINTS = [("none", 0.0), ("warp", 1.0), ("warp", 4.0), ("thicken", 2.0)]
@@ -72,7 +72,14 @@ def plan(**changes):
 def measure(data, output, strengths=STRENGTHS, **changes):
     pairs, training = (dataset.open_pairs(data, x) for x in ("validation", "train"))
     return robustness.measure(
-        random_model(), pairs, training, SEARCH, output, plan(**changes), strengths
+        random_model(),
+        pairs,
+        training,
+        SEARCH,
+        output,
+        plan(**changes),
+        strengths,
+        conditional=random_conditional(),
     )
 
 
@@ -103,6 +110,7 @@ def test_a_run_leaves_curves_tables_and_sheets(output):
         "distortion.csv",
         "distortion.json",
         "distortion.md",
+        "distortion_conditional_generated.png",
         "distortion_curves.png",
         "distortion_model_generated.png",
         "sketches_sheet.png",

@@ -16,13 +16,19 @@ from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image, ImageDraw
 from tiny_models import ARGUMENTS, save_random_model
 
-from cgan_jax import model_files, validation
+from cgan_jax import answers, complete, images, model_files, publish, validation
 from cgan_jax.configs import tiny
-from cgan_jax.dataset import prepare_pairs
+from cgan_jax.dataset import open_pairs, prepare_pairs
 from cgan_jax.finite import NonFiniteError
 from cgan_jax.launch import complete as command
+from cgan_jax.model_files import ModelError
 from cgan_jax.train import train
-from cgan_jax.workdir import ConfigChangedError, WorkdirInUseError, held
+from cgan_jax.workdir import (
+    ConfigChangedError,
+    WorkdirInUseError,
+    changed_fields,
+    held,
+)
 
 NUM_PICTURES = 12
 STEPS_PER_EPOCH = 3
@@ -446,6 +452,128 @@ def test_held_out_sketches_are_completed_and_the_best_checkpoint_stays(
     assert steps_saved(tmp_path) == [4, 9]
     names = sorted(path.name for path in (tmp_path / "validation").iterdir())
     assert names == [f"step_00000{step}.png" for step in (2, 4, 6, 8, 9)]
+
+
+@pytest.fixture(scope="module")
+def make_conditional(make_config, with_held_out):
+    """The same experiment by the conditional GAN."""
+
+    def make(epochs, **report):
+        config = make_config(
+            epochs, source=with_held_out, validate_every_steps=3, **report
+        )
+        config.kind, config.model.base_filters = "conditional", 2
+        return config
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def conditional_half(make_conditional, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "conditional"
+    return workdir, jax.device_get(train(make_conditional(1), workdir))
+
+
+def test_the_conditional_gan_is_trained_by_the_same_loop(
+    conditional_half, make_conditional, tmp_path
+):
+    half, at_three = conditional_half
+    whole = jax.device_get(train(make_conditional(2), tmp_path / "whole"))
+    resumed = train(make_conditional(2), shutil.copytree(half, tmp_path / "resumed"))
+    chex.assert_trees_all_equal(jax.device_get(resumed), whole)
+    assert (at_three.step, whole.step) == (3, 6)
+    lines = [read_metrics(tmp_path / name) for name in ("whole", "resumed")]
+    assert without_rate(lines[0]) == without_rate(lines[1])
+    assert all(line["gen_l1"] > 0 for line in lines[0])
+    for step in (3, 6):
+        scores = lines[0][step - 1]
+        assert -1 <= scores["validation_ssim"] <= 1 and 0 < scores["validation_l1"] < 2
+        with Image.open(
+            tmp_path / "whole" / "samples" / f"step_00000{step}.png"
+        ) as image:
+            assert image.size == (2 * (64 + 4) + 4, 32 + 8)  # the two held-out sketches
+        with Image.open(
+            tmp_path / "whole" / "validation" / f"step_00000{step}.png"
+        ) as image:
+            assert image.size == (3 * (32 + 4) + 4, 16 + 2 * (32 + 4) + 4)
+
+
+def test_the_validation_of_the_conditional_gan_is_its_published_answer(
+    conditional_half, with_held_out, tmp_path
+):
+    workdir, state = conditional_half
+    model = publish.publish(workdir, tmp_path / "pix", "best")
+    assert model.config["kind"] == "conditional" and model.config["steps"] == 3
+    card = (tmp_path / "pix" / "MODEL_CARD.md").read_text()
+    assert "in the manner of pix2pix" in card and "L1 weighs 100" in card
+    loaded = complete.load_conditional(str(tmp_path / "pix"))
+    unrounded = complete.load_conditional(str(workdir))
+    chex.assert_trees_all_equal(unrounded.variables.gen["params"], state.ema_params)
+    chex.assert_trees_all_equal(
+        unrounded.variables.gen["batch_stats"], state.batch_stats.gen
+    )
+    folder = tmp_path / "prepared"
+    prepare_pairs(str(with_held_out), folder, size=16)
+    pairs = open_pairs(folder, "validation")
+    task = answers.read_task(pairs, np.arange(2), "xdog")
+    first, again, exact = (
+        answers.conditional_answers(m, task).pictures
+        for m in (model, loaded, unrounded)
+    )
+    np.testing.assert_array_equal(first, again)
+    joint = images.join(
+        np.zeros((2, 16, 16, 3), np.float32), images.from_uint8(exact[:, 0])
+    )
+    ssim = validation.photo_ssim(joint, validation.choose(pairs, 2))
+    (line,) = (line for line in read_metrics(workdir) if line["step"] == 3)
+    np.testing.assert_allclose(line["validation_ssim"], ssim, atol=0.02)
+    with pytest.raises(ModelError, match="holds a conditional GAN"):
+        complete.load_model(str(workdir))
+
+
+def test_a_conditional_run_may_start_from_a_published_model(
+    conditional_half, make_conditional, tmp_path
+):
+    model = publish.publish(conditional_half[0], tmp_path / "pix")
+    init_from = str(tmp_path / "pix")
+    start = train(make_conditional(0), tmp_path / "a", init_from=init_from)
+    chex.assert_trees_all_equal(
+        jax.device_get(start.ema_params), model.variables.gen["params"]
+    )
+    larger = make_conditional(0)
+    larger.model.base_filters = 4
+    message = "--init_from=.* has base_filters 2, but config.model.base_filters is 4"
+    with pytest.raises(ValueError, match=message):
+        train(larger, tmp_path / "b", init_from=init_from)
+    save_random_model(tmp_path / "joint")
+    with pytest.raises(ModelError, match="holds a contextual GAN"):
+        train(make_conditional(0), tmp_path / "b", init_from=str(tmp_path / "joint"))
+
+
+def test_a_run_goes_on_with_its_own_kind(conditional_half, make_config, tmp_path):
+    workdir = shutil.copytree(conditional_half[0], tmp_path / "run")
+    with pytest.raises(ConfigChangedError, match="kind was 'conditional', is 'contex"):
+        train(make_config(2), workdir)
+    older = {"seed": 0}  # of before there were kinds
+    assert not changed_fields(older, older | {"kind": "contextual"})
+    assert changed_fields(older, older | {"kind": "conditional"})
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value", "message"),
+    [
+        (None, "kind", "other", "config.kind is 'other': choose contextual or cond"),
+        ("model", "disc_norm", "spectral", "conditional GAN has 'batch' alone"),
+        ("train", "gen_updates", 2, "config.train.gen_updates is 2: a cond.* 1 alone"),
+    ],
+)
+def test_what_no_kind_can_do_is_refused(
+    make_conditional, tmp_path, section, field, value, message
+):
+    config = make_conditional(1)
+    (config[section] if section else config)[field] = value
+    with pytest.raises(ValueError, match=message):
+        train(config, tmp_path / "run")
 
 
 def test_the_command_completes_a_sketch_with_the_newest_weights(

@@ -1,1 +1,1 @@
-"""What to beat: answers that need no generative model."""
+"""What to beat: answers out of the training photographs, and a conditional GAN."""
