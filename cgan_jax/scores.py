@@ -180,7 +180,8 @@ def kernel_distance(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) ->
 def _cubic(
     x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]
 ) -> Float[np.ndarray, "n m"]:
-    return (x.astype(np.float64) @ y.astype(np.float64).T / x.shape[1] + 1) ** 3
+    base = x.astype(np.float64) @ y.astype(np.float64).T / x.shape[1] + 1
+    return base * base * base  # in less than half the time of a power
 
 
 def frechet_distance(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) -> float:
