@@ -1,9 +1,7 @@
 """Compares settings of the search on held-out examples, or, with --train, of the training.
 
-    cgan-ablate --data=FOLDER --output=out/lambda \
-      --sweep=projection.perceptual_weight=0,0.001,0.01,0.1,1
-    cgan-ablate --train --config=tiny --output=out/recipes \
-      --sweep=train.gen_updates=1,2 --sweep=train.stroke_noise=0,0.1
+    cgan-ablate --data=FOLDER --output=out --sweep=projection.perceptual_weight=0,0.01,0.1
+    cgan-ablate --train --config=tiny --output=out --sweep=train.gen_updates=1,2
 
 Killed, the same command goes on where it was.
 """
