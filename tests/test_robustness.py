@@ -244,7 +244,7 @@ def test_the_document_has_a_section_with_the_curves(output, tmp_path):
     assert "](figures/results_distorted_distortion_curves.png)" in text
     assert "](figures/results_distorted_distortion_model.png)" in text
     assert "- **F-score**:" in text and "in the gallery" not in text
-    assert len(list((tmp_path / "docs" / "figures").iterdir())) == 2
+    assert len(list((tmp_path / "docs" / "figures").iterdir())) == 3
 
 
 @pytest.mark.parametrize(
