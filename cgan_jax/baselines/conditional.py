@@ -59,7 +59,8 @@ class UNet(nn.Module):
         times as many; 64 in pix2pix.
       height: side of the pictures; 256 in pix2pix.
       dtype: type of the computation; parameters and the photograph stay float32.
-      bn_decay: decay of the running averages of batch norm.
+      bn_decay: decay of the running averages of batch norm: of few steps, since those are
+        of the moving average of G, which is quick while it is young.
       axis_name: mapped axis over which batch norm takes its statistics, if any.
       conv_fn: `strided_conv.conv`, or `strided_conv.plain_conv` for a single pass.
       conv_transpose_fn: as in `models.Generator`.
@@ -68,7 +69,7 @@ class UNet(nn.Module):
     base_filters: int = 64
     height: int = 64
     dtype: Any = jnp.float32
-    bn_decay: float = 0.99
+    bn_decay: float = 0.8
     axis_name: str | None = None
     conv_fn: ConvFn = strided_conv.conv
     conv_transpose_fn: ConvFn = strided_conv.conv_transpose
