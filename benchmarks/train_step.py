@@ -55,8 +55,8 @@ _COLUMNS = (
 
 def measure(filters: int, devices: int) -> Record:
     """Times of one size of network."""
-    settings = _settings.train_step(filters, FLAGS.batch)
-    settings |= {"steps": FLAGS.steps, "devices": devices}
+    settings = _settings.train_step(filters, FLAGS.batch, devices)
+    settings |= {"steps": FLAGS.steps}
     ours, torch, checked = _turns.measure(
         "train_step", settings, FLAGS.turns, _check, peer=FLAGS.peer
     )
