@@ -21,7 +21,7 @@ help:
 	@echo 'make test-slow    run the slow tests'
 	@echo 'make lint         check format, lint and types'
 	@echo 'make format       format the sources'
-	@echo 'make bench        time it beside PyTorch, and how it grows; 20 minutes'
+	@echo 'make bench        time it beside PyTorch, and how it grows; 10 to 20 minutes'
 	@echo 'make wheel        build the wheel into dist/'
 	@echo 'make constraints  write constraints.txt from the newest compatible versions'
 	@echo 'make clean        remove .venv, .venv-bench and whatever was built'
@@ -62,7 +62,7 @@ format: $(VENV)/.installed-test
 # On Linux, PyTorch comes with gigabytes of CUDA, which it does not need here; without:
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make bench
 bench: $(BENCH_VENV)/.installed
-	$(BENCH) benchmarks/train_step.py --turns=5
+	$(BENCH) benchmarks/train_step.py --turns=5 --devices=1,2
 	$(BENCH) benchmarks/step_profile.py --filters=32
 	$(BENCH) benchmarks/projection.py --growth --turns=4
 	$(BENCH) benchmarks/cold_start.py

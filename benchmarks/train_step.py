@@ -54,7 +54,7 @@ _COLUMNS = (
 
 
 def measure(filters: int, devices: int) -> Record:
-    """Times of one size of network."""
+    """Times of one size of network on so many devices."""
     settings = _settings.train_step(filters, FLAGS.batch, devices)
     settings |= {"steps": FLAGS.steps}
     ours, torch, checked = _turns.measure(

@@ -310,8 +310,7 @@ def _save_blocks(
 
 
 def _read_group(paths: Sequence[Path]) -> list[Found]:
-    read = [array_cache.load(path) for path in paths]
-    arrays = [x for x in read if x is not None]
+    arrays = array_cache.load_each(paths)
     joint, z = (np.stack([x[name] for x in arrays], 1) for name in ("joint", "z"))
     seconds = float(np.median([x["seconds"] for x in arrays]))
     return [Found(*best, seconds) for best in zip(joint, z, strict=True)]

@@ -53,6 +53,11 @@ _NEED_TRAINING = frozenset(["nearest_kl", "nearest_l2", "mean", "random"])
 _NEED_SKETCHES = frozenset([CONDITIONAL])
 
 
+def given_half(direction: str) -> images.Side:
+    """The half that is known, of one of `DIRECTIONS`."""
+    return "sketch" if direction == "sketch2photo" else "photo"
+
+
 class Task(NamedTuple):
     """Pairs of which one half is given, and the other one asked for.
 
@@ -73,7 +78,7 @@ class Task(NamedTuple):
     @property
     def given(self) -> images.Side:
         """The half that is known."""
-        return "sketch" if self.direction == "sketch2photo" else "photo"
+        return given_half(self.direction)
 
     @property
     def asked(self) -> images.Side:
@@ -278,8 +283,7 @@ def _save_each(found: Iterable[Any], paths: list[Path]) -> None:
 
 
 def _read_completions(paths: list[Path], asked: images.Side) -> Answers:
-    found = [array_cache.load(path) for path in paths]
-    arrays = [f for f in found if f is not None]
+    arrays = array_cache.load_each(paths)
     joint = np.stack([a["joint"] for a in arrays])
     seconds = sum(float(a["seconds"]) for a in arrays)
     sketches, photos = images.split(joint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,21 @@ def load(path: Path) -> Arrays | None:
         return None
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
+
+
+def load_each(paths: Iterable[Path]) -> list[Arrays]:
+    """What `save` wrote to each.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+    """
+    found = []
+    for path in paths:
+        arrays = load(path)
+        if arrays is None:
+            raise FileNotFoundError(f"{path} has vanished: give the same command again")
+        found.append(arrays)
+    return found
 
 
 def save(path: Path, arrays: Arrays) -> None:

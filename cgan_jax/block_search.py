@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from cgan_jax import images, parallel, runtime
 from cgan_jax.model_files import Model
@@ -33,6 +33,7 @@ from cgan_jax.projection import (
     advance_stages,
     begin,
     check_encoder,
+    choose_rows,
     compile_project,
     draw_starts,
     finish,
@@ -186,8 +187,8 @@ def search_stream(
     At most `(max_parallel + 2) * block_size` items are held; while blocks are under way,
     the next ones are read. Without items nothing is compiled. If the search has chunks,
     and one stage, and no frames are asked for, places are filled again between chunks;
-    answers that have come early are then held until their turn, at most as many as a
-    block does in the time of one search to its end.
+    answers that have come early are then held until their turn, at most as many as all
+    blocks do in the time of two searches to their end, and are lost if `items` raises.
 
     Args:
       model: the model.
@@ -216,7 +217,7 @@ def search_stream(
         for i in range(min(limit, parallel.num_local()))
     ]
     whole = search.stages or num_frames or numbers is not None
-    if search.chunk_steps and not whole:
+    if search.chunk_steps and search.total_steps and not whole:
         blocks = [
             _Refilled(devices[i % len(devices)], block_size) for i in range(limit)
         ]
@@ -290,7 +291,8 @@ class _Place(NamedTuple):
 
     def known(self, targets: np.ndarray) -> tuple[Any, Array, Array]:
         """What all parts of a search are given first."""
-        return self.model.variables, jnp.asarray(targets), self.mask
+        # A copy: places of `targets` may be filled while it is still read.
+        return self.model.variables, jnp.array(targets), self.mask
 
     def begin(self, targets: np.ndarray) -> SearchState:
         """The best starts of a block."""
@@ -313,8 +315,11 @@ def _open(
     alone = not num_frames and numbers is None
     with parallel.running_on(device):
         known = jnp.asarray(mask)
-        variables = jax.device_put(model.variables)
-        there = dataclasses.replace(model, variables=variables)
+        variables, params = parallel.put(
+            (model.variables, model.encoder and model.encoder.params), device
+        )
+        encoder = model.encoder and model.encoder._replace(params=params)
+        there = dataclasses.replace(model, variables=variables, encoder=encoder)
         starts = _starts_and_compilation(
             there, shape, known, search, seed, device, compiles=alone
         )
@@ -448,9 +453,8 @@ class _Refilled:
         with parallel.running_on(place.device):
             fresh = place.begin(self._targets)
             new = np.isin(np.arange(len(self._slots)), [i for i, _ in given])
-            self._state = (
-                fresh if self._state is None else _merge(new, fresh, self._state)
-            )
+            old = fresh if self._state is None else self._state
+            self._state = choose_rows(jnp.asarray(new), fresh, old)
 
     def advance(self) -> None:
         """Starts the next chunk of all targets."""
@@ -509,33 +513,20 @@ class _Refilled:
         yield from ((number, item, answers) for (number, item), answers in results)
 
 
-@jax.jit
-def _merge(
-    new: Bool[Array, " b"], fresh: SearchState, state: SearchState
-) -> SearchState:
-    """The fresh targets of a block beside those that are under way."""
-
-    def choose(fresh: Array, old: Array) -> Array:
-        return jnp.where(new.reshape(-1, *(1,) * (fresh.ndim - 1)), fresh, old)
-
-    return jax.tree.map(choose, fresh, state)
-
-
 def _refilled(
     items: Iterable[tuple[Item, Target]], blocks: Sequence[_Refilled]
 ) -> Iterator[tuple[int, Item, Found]]:
     """Numbered answers, as they come."""
     left = enumerate(items)
-    while True:
-        for block in blocks:
+    busy = True
+    while busy:
+        for block in blocks:  # while one is looked at, the others compute
+            if block.is_busy:
+                yield from block.collect()
             block.fill(left)
-        busy = [block for block in blocks if block.is_busy]
-        if not busy:
-            break
-        for block in busy:
-            block.advance()
-        for block in busy:
-            yield from block.collect()
+            if block.is_busy:
+                block.advance()
+        busy = any(block.is_busy for block in blocks)
     for block in blocks:
         yield from block.flush()
 

@@ -38,7 +38,7 @@ from cgan_jax.drawings import DrawingError
 from cgan_jax.input_files import InputFile
 from cgan_jax.inputs import Known
 from cgan_jax.model_files import Model
-from cgan_jax.projection import Search, count_passes
+from cgan_jax.projection import Passes, Search, count_passes
 from cgan_jax.workdir import naming
 
 __all__ = [
@@ -263,11 +263,12 @@ def _write_result(given: _Input, found: Found, folder: Path, request: Request) -
         np.asarray(candidates.joint), mask, request.top_k
     )
     joint = images.to_uint8(np.asarray(candidates.joint))
+    steps = int(candidates.steps[0])
     pictures = result_files.answer_pictures(joint[chosen], given.known.target, mask)
     report = {"input": str(given.file.path)} | given.settings
     report |= {
-        "passes": count_passes(request.search)._asdict(),
-        "steps": int(candidates.steps[0]),
+        "passes": _passes(request.search, steps)._asdict(),
+        "steps": steps,
         "answers": dict(zip(pictures["joint"], map(int, chosen), strict=True)),
         "candidates": result_files.candidate_losses(candidates, request.search),
     }
@@ -278,6 +279,11 @@ def _write_result(given: _Input, found: Found, folder: Path, request: Request) -
     writers = _writers([*pictures.values(), overview], found, request)
     result_files.write(folder, writers, report)
     logging.info("%s: loss %.4f", given.file.path, candidates.contextual[0])
+
+
+def _passes(search: Search, steps: int) -> Passes:
+    """Those of a sketch; under stages, which do not tell where it stalled, at most."""
+    return count_passes(search, None if search.stages else steps)
 
 
 def _writers(

@@ -28,6 +28,8 @@ from cgan_jax.projection import (
     guess,
 )
 
+_NUM_CANDIDATES = 16
+
 
 class Completion(NamedTuple):
     """Answers, best first.
@@ -94,7 +96,7 @@ class Completer:
         *,
         photo: Float[np.ndarray, "_ _ 3"] | None = None,
         mask: Float[np.ndarray, "_ _"] | None = None,
-        num_candidates: int = 16,
+        num_candidates: int | None = None,
         key: Array | None = None,
         search: Search | None = None,
     ) -> Completion:
@@ -115,7 +117,7 @@ class Completer:
         *,
         photo: Float[np.ndarray, "_ _ 3"] | None = None,
         mask: Float[np.ndarray, "_ _"] | None = None,
-        num_candidates: int = 16,
+        num_candidates: int | None = None,
         key: Array | None = None,
         search: Search | None = None,
         z: Float[np.ndarray, "k z"] | None = None,
@@ -127,7 +129,7 @@ class Completer:
           photo: `size` x `size` RGB in [0, 1]; of both, give what is known.
           mask: which pixels of the joint image are known: 1 there, 0 elsewhere, sketch
             on the left; `size` x `2 size`. All of what is given, if None.
-          num_candidates: answers.
+          num_candidates: answers; if None those of `search`, 16 without one.
           key: of the starts; `jax.random.key(0)` if None.
           search: the loss and the budget, where `num_candidates` takes the place of its
             own; the preset `default` if None.
@@ -138,8 +140,10 @@ class Completer:
             another size; or the search asks an encoder that the model lacks, or one for
             anything but a sketch.
         """
-        search = search or Search(**presets.get_projection())
-        count = num_candidates if z is None else len(z)
+        if search is None:
+            default = Search(**presets.get_projection())
+            search = dataclasses.replace(default, num_candidates=_NUM_CANDIDATES)
+        count = (num_candidates or search.num_candidates) if z is None else len(z)
         starts = max(search.num_starts, count - search.encoder_starts)
         search = dataclasses.replace(search, num_candidates=count, num_starts=starts)
         key = jax.random.key(0) if key is None else key
@@ -157,6 +161,8 @@ class Completer:
 
     def advance(self, progress: Progress, num_steps: int) -> Progress:
         """The search `num_steps` later; the given one stays as it is.
+
+        One that has stalled stays where it is until its stage ends, and after the last.
 
         Each number of steps is compiled once: ask for the same again and again.
         """

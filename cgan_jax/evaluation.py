@@ -28,6 +28,7 @@ from cgan_jax import (
     attributes,
     complete,
     faces,
+    images,
     intervals,
     model_files,
     results,
@@ -48,7 +49,7 @@ from cgan_jax.baselines import conditional_files
 from cgan_jax.baselines.conditional_files import ConditionalModel
 from cgan_jax.dataset import GIVEN, Pairs, draw_pair, find_or_prepare, open_pairs
 from cgan_jax.model_files import Model
-from cgan_jax.projection import Search
+from cgan_jax.projection import Search, check_encoder
 from cgan_jax.sources import Example
 
 FACES, APPEARANCE = "dlib face descriptors", "HOG and colour histograms"
@@ -384,6 +385,8 @@ def open_files(
     described = loaded or drawing
     assert described is not None
     wanted = list(styles or described.config["style"].split(","))
+    if loaded is not None and drawing is not None:
+        _check_alike(loaded, drawing, styles)
     prepare = functools.partial(
         find_or_prepare,
         cache_dir=Path(cache_dir).expanduser(),
@@ -396,6 +399,24 @@ def open_files(
         training = _open_training(prepare(train_data or data), wanted)
     asked = Search(**search) if loaded else None
     return Means(loaded, asked, training, drawing), pairs
+
+
+def _check_alike(
+    model: Model, conditional: ConditionalModel, styles: Sequence[str] | None
+) -> None:
+    """Whether both answer the same sketches."""
+    size, other = model.models.gen.height, conditional.models.gen.height
+    if size != other:
+        raise ValueError(
+            f"--model is of {size} pixels, --conditional of {other}: compare models of one "
+            "size"
+        )
+    style, other_style = model.config["style"], conditional.config["style"]
+    if not styles and style != other_style:
+        raise ValueError(
+            f"--model was trained on {style}, --conditional on {other_style}: say by "
+            "--style which sketches both shall answer"
+        )
 
 
 def _open_training(folder: Path, styles: Sequence[str]) -> Pairs:
@@ -440,6 +461,12 @@ def check(means: Means, plan: Plan) -> None:
     """Refuses a plan of which something is missing, as `evaluate` says."""
     answering.check_means(plan.methods, means)
     check_faces(plan)
+    if MODEL in plan.methods:
+        assert means.model is not None and means.search is not None  # as checked
+        for direction in plan.directions:
+            given = answering.given_half(direction)
+            mask = images.half_mask(means.model.models.gen.height, given)
+            check_encoder(means.model.encoder, mask, means.search)
 
 
 def check_faces(plan: Plan) -> None:

@@ -90,6 +90,14 @@ class Contextual:
     def __init__(self, config: ml_collections.ConfigDict) -> None:
         self.models = make_models(**config.model, axis_name=parallel.AXIS_NAME)
         self._config, self._recipe = config, Recipe.of(config.train)
+        self._search = dataclasses.replace(
+            Search(**config.projection),
+            num_starts=config.report.validation_starts,
+            encoder_starts=0,  # a G in training has no encoder
+            num_candidates=1,
+            num_steps=config.report.validation_steps,
+            chunk_steps=0,
+        )
 
     def table(self) -> str:
         return model_table.describe(
@@ -127,16 +135,11 @@ class Contextual:
     def validate(
         self, state: GanState, held_out: HeldOut
     ) -> tuple[dict[str, float], sheets.Picture]:
-        report = self._config.report
-        search = dataclasses.replace(
-            Search(**self._config.projection),
-            num_starts=report.validation_starts,
-            encoder_starts=0,  # a G in training has no encoder
-            num_candidates=1,
-            num_steps=report.validation_steps,
-        )
         found = validation.complete(
-            _averaged(self.models, state), held_out, models=self.models, search=search
+            _averaged(self.models, state),
+            held_out,
+            models=self.models,
+            search=self._search,
         )
         return found.scores, validation.sheet(held_out, found.joint)
 

@@ -69,7 +69,8 @@ def split_cpu(num_devices: int) -> None:
     Each computes on all cores, so that more than the machine's cores bring nothing. What
     XLA_FLAGS say of host devices comes first.
     """
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if num_devices > 1 and not forced:
         jax.config.update("jax_num_cpu_devices", num_devices)
 
 
@@ -98,6 +99,11 @@ def running_on(index: int) -> Iterator[None]:
     """Inside the block, in this thread, jax computes on this one of the process's devices."""
     with jax.default_device(jax.local_devices()[index]):
         yield
+
+
+def put(tree: Any, index: int) -> Any:
+    """A pytree of arrays on this one of the process's devices."""
+    return jax.device_put(tree, jax.local_devices()[index])
 
 
 def wait_for_hosts(what: str) -> None:

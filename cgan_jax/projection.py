@@ -61,6 +61,7 @@ __all__ = [
     "begin",
     "begin_from",
     "check_encoder",
+    "choose_rows",
     "compile_project",
     "count_passes",
     "draw_starts",
@@ -89,7 +90,7 @@ class Candidates(NamedTuple):
       perceptual: perceptual loss, unweighted.
       sketch_loss: distance of the sketch half; 0 where nothing of it is known.
       photo_loss: distance of the photo half; 0 where nothing of it is known.
-      steps: that the target's candidates were moved by.
+      steps: in which the target took part.
     """
 
     z: Float[Array, "b k z"]
@@ -755,7 +756,7 @@ def _advance(
         return state._replace(
             z=jnp.where(moves, z, state.z),
             contextual=contextual,
-            opt_state=opt_state,
+            opt_state=choose_rows(state.moving, opt_state, state.opt_state),
             step=state.step + state.moving,
         ), None
 
@@ -811,6 +812,16 @@ def _stop_stalled(state: SearchState, tolerance: Number) -> SearchState:
     best = state.contextual.min(axis=1)
     falls = best < (1.0 - tolerance) * state.looked
     return state._replace(moving=state.moving & falls, looked=best)
+
+
+@jax.jit
+def choose_rows(which: Bool[Array, " b"], yes: Any, no: Any) -> Any:
+    """Of two pytrees of arrays, the rows of the one or of the other."""
+
+    def choose(yes: Array, no: Array) -> Array:
+        return jnp.where(which.reshape(-1, *(1,) * (yes.ndim - 1)), yes, no)
+
+    return jax.tree.map(choose, yes, no)
 
 
 @functools.partial(jax.jit, static_argnames="count")

@@ -165,7 +165,7 @@ def distortion_markdown(found: Mapping[str, Any], figures: Mapping[str, str]) ->
     """
     settings = found["settings"]
     examples = f"{settings['num_examples']} {settings['split']} examples"
-    lines = [f"## {settings['model']}: distorted sketches, {examples}"]
+    lines = [f"## {_name(settings)}: distorted sketches, {examples}"]
     lines += [_describe_run(found), *(f"Note: {note}" for note in found["notes"])]
     lines += [
         f"![{caption}]({link})\n\n*{caption}.*" for caption, link in figures.items()
@@ -270,7 +270,7 @@ def _describe_search(settings: Mapping[str, Any]) -> str:
     return (
         f"Search: best of {search['num_starts']} starts{encoder}, "
         f"{search['num_candidates']} "
-        f"candidates, {search['num_steps']} steps, D's weight "
+        f"candidates, {_steps(search)} steps, D's weight "
         f"{search['perceptual_weight']:g}."
     )
 
@@ -294,6 +294,11 @@ def _describe_models(settings: Mapping[str, Any]) -> str:
         digest = settings["conditional_digest"][:12]
         told.append(f"conditional GAN {conditional} (weights {digest})")
     return _join(told)
+
+
+def _steps(search: Mapping[str, Any]) -> str:
+    chunk = search.get("chunk_steps", 0)  # older scores know of none
+    return f"{'at most ' if chunk else ''}{search['num_steps']}"
 
 
 def _table_sections(table: Mapping[str, Any], compare_to: str) -> list[str]:

@@ -70,8 +70,8 @@ class Search:
       chunk_steps: after so many steps of a stage, again and again, sketches that have
         stalled stand still until it ends; 0 never looks. It divides the steps of every
         stage. Many sketches with one stage give their places to others then.
-      stall_tolerance: a sketch has stalled if its least contextual loss is not lower
-        than at the last look by this part of it, in [0, 1).
+      stall_tolerance: a sketch has stalled if its least contextual loss, without D's
+        term, is not lower than at the last look by this part of it, in [0, 1).
       distance: of the sketch half; see `losses.image_distance`.
       photo_distance: of the photo half, where it is known.
       photo_weight: weight of the photo half beside the sketch half's 1.
@@ -194,6 +194,11 @@ def _check_chunks(search: Search) -> None:
         raise ValueError(
             f"stall_tolerance is {search.stall_tolerance}: it must be at least 0 and "
             "below 1"
+        )
+    if search.chunk_steps and (search.noise or search.blur_focus):
+        raise ValueError(
+            "chunk_steps compares losses of different steps, which noise and blur_focus "
+            "make incomparable: set it, or them, to 0"
         )
     odd = [
         n for _, n in search.all_stages if search.chunk_steps and n % search.chunk_steps

@@ -124,6 +124,8 @@ def thicken(sketch: Sketch, pixels: float, rng: np.random.Generator) -> Sketch:
     """Draws each stroke wider by `pixels` on every side: the darkest within that distance."""
     del rng  # nothing is random
     reach = int(pixels)
+    if reach != pixels:
+        raise ValueError(f"--thicken={pixels:g} must be whole pixels")
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     disc = np.hypot(y, x) <= pixels
     return ndimage.minimum_filter(sketch, footprint=disc, mode="nearest")

@@ -17,15 +17,15 @@ from cgan_jax import (
     array_cache,
     evaluation,
     finite,
+    kinds,
     plots,
     sweeps,
     train,
     workdir,
 )
 from cgan_jax.metric_writer import read_metrics
-from cgan_jax.models import make_models, num_layers
+from cgan_jax.models import num_layers
 from cgan_jax.projection import Search
-from cgan_jax.train_step import Recipe
 
 _DONE = "finished.json"  # in a run's folder: the config that it has been trained by
 _LONGEST_NAME = 120
@@ -77,8 +77,7 @@ def _make_run(
     run = Run(values, changed, output / "runs" / _folder_name(sweeps.label(values)))
     try:
         changed.update_from_flattened_dict(values)
-        Recipe.of(changed.train)
-        make_models(**changed.model)
+        kinds.of(changed)
         num_layers(changed.model.height)
         Search(**changed.projection)
     except (TypeError, ValueError) as error:
@@ -152,8 +151,11 @@ def ablate(
         "versions": evaluation.versions(["flax", "optax"]),
         "rows": [_row(run, reason) for run, reason in zip(runs, failed, strict=True)],
     }
-    figures = {"curves": ablation_report.FIGURES["curves"]}
-    plots.plot_runs([run.folder for run in runs], output / figures["curves"])
+    # One that failed before its first log line has no curve.
+    drawn = [run.folder for run in runs if read_metrics(run.folder)]
+    figures = {"curves": ablation_report.FIGURES["curves"]} if drawn else {}
+    if drawn:
+        plots.plot_runs(drawn, output / figures["curves"])
     ablation_report.write(output, report, figures)
     return report
 

@@ -41,7 +41,7 @@ def get_projection(
 
 
 def _fast(search: ml_collections.ConfigDict) -> None:
-    """A fifth of the passes, from the encoder's answer alone; docs/design.md compares."""
+    """From the encoder's answer alone, a fifth of the default's passes for one sketch."""
     search.num_starts = 0  # ours
     search.encoder_starts = 1  # ours
     search.num_candidates = 1  # ours

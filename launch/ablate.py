@@ -118,8 +118,10 @@ def _ablate_training() -> None:
         raise ValueError(
             "--config is missing: name what the runs change, as cgan-train"
         )
-    from cgan_jax import train, train_ablation  # after the flags: --help stays fast
+    # after the flags: --help stays fast
+    from cgan_jax import parallel, train, train_ablation
 
+    parallel.split_cpu(FLAGS.num_devices)
     try:
         train_ablation.ablate(
             FLAGS.config,

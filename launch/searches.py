@@ -27,6 +27,19 @@ flags.DEFINE_integer(
     0,
 )
 flags.DEFINE_integer("steps", None, "Steps of the search.", 0)
+flags.DEFINE_integer(
+    "chunk_steps",
+    None,
+    "Steps after which, again and again, sketches that have stalled stand still and leave "
+    "their place in the block to others; it divides the steps. 0 never looks.",
+    0,
+)
+flags.DEFINE_float(
+    "stall_tolerance",
+    None,
+    "Part of its loss that a sketch must lose from look to look to go on.",
+    0.0,
+)
 
 
 def fields(base: ml_collections.ConfigDict | None = None) -> dict[str, Any]:
@@ -40,6 +53,8 @@ def fields(base: ml_collections.ConfigDict | None = None) -> dict[str, Any]:
         "encoder_starts": FLAGS.encoder_starts,
         "num_candidates": FLAGS.num_candidates,
         "num_steps": FLAGS.steps,
+        "chunk_steps": FLAGS.chunk_steps,
+        "stall_tolerance": FLAGS.stall_tolerance,
     }
     changed = {name: value for name, value in given.items() if value is not None}
     return dict(presets.get_projection(FLAGS.preset, base)) | changed

@@ -160,7 +160,7 @@ def test_the_way_is_shown_and_changes_no_answer():
 
 
 CHUNKED = dataclasses.replace(
-    SEARCH, num_steps=12, chunk_steps=2, stall_tolerance=0.005
+    SEARCH, noise=0.0, num_steps=12, chunk_steps=2, stall_tolerance=0.005
 )
 
 
@@ -169,7 +169,7 @@ def test_places_of_sketches_that_stalled_are_filled_again(monkeypatch, max_paral
     rows = list(range(20))
     # To be shown its way, a sketch keeps its place.
     unmoved = search(rows, 1, num_frames=1, asked=CHUNKED)
-    chunks = 0
+    chunks, read, held = 0, 0, []
 
     def advance(*args, **options):
         nonlocal chunks
@@ -177,17 +177,35 @@ def test_places_of_sketches_that_stalled_are_filled_again(monkeypatch, max_paral
         return projection.advance(*args, **options)
 
     monkeypatch.setattr(block_search, "advance", advance)
-    found = search(rows, max_parallel, asked=CHUNKED)
+
+    def items():
+        nonlocal read
+        for row in rows:
+            read += 1
+            yield row, TARGETS[row]
+
+    found = {}
+    for row, answers in stream(items(), max_parallel, asked=CHUNKED):
+        found[row] = answers
+        held.append(read - len(found))
     assert list(found) == rows
     for row in rows:
         assert_same(found[row], unmoved[row])
+    searches = 1 + 2 * CHUNKED.num_steps // CHUNKED.chunk_steps
+    assert max(held) <= max_parallel * BLOCK * searches
     steps = np.array([found[row].candidates.steps[0] for row in rows])
     assert steps.min() < steps.max() == 12
     in_blocks = steps[: len(rows) // BLOCK * BLOCK].reshape(-1, BLOCK).max(1).sum() / 2
-    least = steps.sum() / 2 / BLOCK
-    assert least <= chunks
-    if max_parallel == 1:
-        assert chunks < 0.9 * in_blocks
+    assert steps.sum() / 2 / BLOCK <= chunks < 0.9 * in_blocks
+
+
+def test_chunks_of_a_search_without_steps_change_nothing():
+    ranking = dataclasses.replace(CHUNKED, num_steps=0)
+    found = search([1], 1, asked=ranking)
+    assert_same(
+        found[1], search([1], 1, asked=dataclasses.replace(ranking, chunk_steps=0))[1]
+    )
+    assert found[1].candidates.steps.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(("max_parallel", "block_size"), [(1, 1), (2, 3), (6, 2)])

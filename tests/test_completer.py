@@ -111,6 +111,19 @@ def test_progress_can_be_shown_and_ends_where_the_whole_search_does(completer):
     np.testing.assert_array_equal(completer.answers(search).z, whole.z)
 
 
+def test_a_search_in_pieces_stalls_as_the_whole_does(completer):
+    sketch = picture(16, 16)
+    chunked = {"num_steps": 8, "chunk_steps": 2, "stall_tolerance": 0.999}
+    chunked = dataclasses.replace(SEARCH, **chunked)
+    whole = completer.complete(sketch, search=chunked)
+    assert len(whole.z) == chunked.num_candidates
+    search = completer.begin(sketch, search=chunked)
+    for _ in range(3):
+        search = completer.advance(search, 3)
+    assert search.state.step.tolist() == [4]  # the second look found it
+    np.testing.assert_array_equal(completer.answers(search).z, whole.z)
+
+
 def test_a_changed_sketch_begins_at_the_last_answers(completer, found):
     changed = picture(16, 16)
     changed[:4] = 1

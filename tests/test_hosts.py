@@ -70,7 +70,7 @@ def start(launched, fields):
     def start(workdir, *flags, num_devices, changed):
         settings = [f"--config.{name}={x}" for name, x in (fields | changed).items()]
         environment = {
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={num_devices}",
+            "XLA_FLAGS": "",  # --num_devices makes the devices
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
             "JAX_LOG_COMPILES": "1",
         }
