@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from cgan_jax import intervals, scores
+from cgan_jax import intervals, scores, text_files
 
 FORMAT_VERSION = 1
 FILE = "ablation.json"
@@ -50,23 +50,8 @@ _ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What `cgan-ablate` wrote.
-
-    Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: it is no such file, or of another format.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged ({error}): ablate again") from error
-    version = found.get("format_version") if isinstance(found, dict) else None
-    if version != FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format version {version}, this package reads {FORMAT_VERSION}: "
-            "ablate again with cgan-ablate"
-        )
-    return found
+    """What `cgan-ablate` wrote; errors as of `text_files.read_report`."""
+    return text_files.read_report(path, FORMAT_VERSION, "cgan-ablate")
 
 
 def markdown(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from cgan_jax import sheets
+from cgan_jax import sheets, text_files
 from cgan_jax.result_files import OVERVIEW, REPORT, TRAJECTORY
 from cgan_jax.workdir import naming
 
@@ -56,18 +56,12 @@ def write(output: Path, names: Sequence[str]) -> None:
             sheets.save(sheets.stack(overviews), path)
         path = output / _numbered("index.html", number)
         with naming(path):
-            _save(_html(output, page, number, len(pages)), path)
+            text_files.write(path, _html(output, page, number, len(pages)))
 
 
 def _numbered(name: str, number: int) -> str:
     stem, suffix = name.split(".")
     return name if number == 1 else f"{stem}_{number}.{suffix}"
-
-
-def _save(text: str, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def _html(output: Path, names: Sequence[str], number: int, count: int) -> str:

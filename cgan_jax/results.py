@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from cgan_jax import ablation_report, attributes, intervals, scores
+from cgan_jax import ablation_report, attributes, intervals, scores, text_files
 
 FORMAT_VERSION = 1
 SCORES_FILE, FIGURE_SUFFIX = "scores.json", "_generated.png"
@@ -117,23 +116,8 @@ def _to_number(value: float) -> float | str | None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What `cgan-evaluate` or `cgan-distort` wrote.
-
-    Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: it is no such file, or of another format.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged ({error}): evaluate again") from error
-    version = found.get("format_version") if isinstance(found, dict) else None
-    if version != FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format version {version}, this package reads {FORMAT_VERSION}: "
-            "make it again with cgan-evaluate or cgan-distort"
-        )
-    return found
+    """What `cgan-evaluate` or `cgan-distort` wrote; errors as of `text_files.read_report`."""
+    return text_files.read_report(path, FORMAT_VERSION, "cgan-evaluate or cgan-distort")
 
 
 def evaluation_markdown(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
@@ -444,9 +428,7 @@ def write_document(paths: Sequence[Path], output: Path) -> None:
     if defined:
         sections.append("## What the scores are\n\n" + definitions_markdown(defined))
     output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.tmp")
-    temporary.write_text("\n".join(sections), encoding="utf-8")
-    temporary.replace(output)
+    text_files.write(output, "\n".join(sections))
 
 
 def _is_ablation(path: Path) -> bool:

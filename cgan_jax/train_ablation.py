@@ -20,6 +20,7 @@ from cgan_jax import (
     kinds,
     plots,
     sweeps,
+    text_files,
     train,
     workdir,
 )
@@ -174,9 +175,7 @@ def _train(run: Run, num_devices: int) -> str:
         return str(error)
     except ValueError as error:
         raise ValueError(f"{run.label}: {error}") from error
-    temporary = done.with_suffix(".tmp")
-    temporary.write_text(json.dumps(wanted, indent=1) + "\n")
-    temporary.replace(done)
+    text_files.write(done, json.dumps(wanted, indent=1) + "\n")
     return ""
 
 

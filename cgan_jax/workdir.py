@@ -13,6 +13,8 @@ from typing import Any
 
 from absl import logging
 
+from cgan_jax import text_files
+
 # What a run may change when it goes on: what it watches, how long it lasts, where what
 # was computed before is kept.
 _FREE = ("report.", "projection.", "encoder.", "train.num_epochs", "data.cache_dir")
@@ -81,10 +83,8 @@ def naming(path: Path) -> Iterator[None]:
 def write_config(workdir: Path, config: Mapping[str, Any]) -> None:
     """Writes `workdir/config.json`, whole or not at all."""
     path = workdir / "config.json"
-    temporary = path.with_suffix(".tmp")
     with naming(path):
-        temporary.write_text(json.dumps(config, indent=2))
-        temporary.replace(path)
+        text_files.write(path, json.dumps(config, indent=2))
 
 
 def changed_fields(

@@ -64,7 +64,7 @@ flags.DEFINE_integer("block_size", 1, "Examples searched for side by side.", 1)
 _OF_SEARCHES = (
     *("model", "data", "split", "style", "direction", "num_examples", "reference"),
     *("seed", "block_size", "preset", "num_starts", "encoder_starts"),
-    *("num_candidates", "steps"),
+    *("num_candidates", "steps", "chunk_steps", "stall_tolerance"),
 )
 
 

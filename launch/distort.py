@@ -5,33 +5,11 @@ from pathlib import Path
 
 from absl import app, flags
 
-from cgan_jax.configs import default
-from cgan_jax.launch import searches, start
+from cgan_jax.launch import held_out, searches, start
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(searches)
-_defaults = default.get_config()
-flags.DEFINE_string(
-    "model", "faces", "Bundled model, folder of a published one, or training workdir."
-)
-flags.DEFINE_string(
-    "conditional",
-    None,
-    "Conditional GAN that answers as the method conditional: folder of a published one, or "
-    "training workdir.",
-)
-flags.DEFINE_string(
-    "data",
-    None,
-    "Held-out pictures: what cgan-prepare wrote, or anything that its --source takes.",
-    required=True,
-)
-flags.DEFINE_string(
-    "train_data", None, "Training pictures of the baselines; --data if not given."
-)
-flags.DEFINE_enum(
-    "split", "validation", ["train", "validation", "test"], "Which part of --data."
-)
+flags.adopt_module_key_flags(held_out)
 flags.DEFINE_string("style", None, "Sketch style; the model's first if not given.")
 flags.DEFINE_list(
     "warp",
@@ -55,27 +33,18 @@ flags.DEFINE_list(
     ["model", "nearest_kl", "nearest_l2", "mean", "random"],
     "What answers: model, conditional, nearest_kl, nearest_l2, mean, random, true.",
 )
-flags.DEFINE_bool("faces", True, "Score faces by dlib, the extra [faces].")
-flags.DEFINE_multi_string(
-    "features",
-    [],
-    "Further features for realism, MODULE:FUNCTION, as of cgan-evaluate. Repeatable.",
-)
 flags.DEFINE_string(
     "output", None, "Folder of the curves and the cache.", required=True
 )
-flags.DEFINE_integer("seed", 0, "Seed of examples, distortions, starts, and intervals.")
-flags.DEFINE_integer("block_size", 1, "Examples searched for side by side.", 1)
 
 
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
+    held_out.check()
     # after the flags: --help stays fast
     from cgan_jax import evaluation, robustness, sketch_errors
 
-    if FLAGS.conditional and "conditional" not in FLAGS.methods:
-        sys.exit("error: --conditional is given: add conditional to --methods")
     try:
         plan = evaluation.Plan(
             directions=("sketch2photo",),
@@ -97,7 +66,7 @@ def main(argv: list[str]) -> None:
             {kind: _numbers(kind) for kind in sketch_errors.KINDS},
             style=FLAGS.style,
             search=searches.fields(),
-            cache_dir=_defaults.data.cache_dir,
+            cache_dir=held_out.CACHE_DIR,
             conditional=FLAGS.conditional,
             features=FLAGS.features,
         )

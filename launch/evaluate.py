@@ -5,33 +5,11 @@ from pathlib import Path
 
 from absl import app, flags
 
-from cgan_jax.configs import default
-from cgan_jax.launch import searches, start
+from cgan_jax.launch import held_out, searches, start
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(searches)
-_defaults = default.get_config()
-flags.DEFINE_string(
-    "model", "faces", "Bundled model, folder of a published one, or training workdir."
-)
-flags.DEFINE_string(
-    "conditional",
-    None,
-    "Conditional GAN that answers as the method conditional: folder of a published one, or "
-    "training workdir.",
-)
-flags.DEFINE_string(
-    "data",
-    None,
-    "Held-out pictures: what cgan-prepare wrote, or anything that its --source takes.",
-    required=True,
-)
-flags.DEFINE_string(
-    "train_data", None, "Training pictures of the baselines; --data if not given."
-)
-flags.DEFINE_enum(
-    "split", "validation", ["train", "validation", "test"], "Which part of --data."
-)
+flags.adopt_module_key_flags(held_out)
 flags.DEFINE_list(
     "style", None, "Sketch styles, separated by commas; the model's if not given."
 )
@@ -47,36 +25,24 @@ flags.DEFINE_list(
     "What is scored: model, conditional, nearest_kl, nearest_l2, mean, random, true.",
 )
 flags.DEFINE_string("compare_to", "model", "Method that the others are paired with.")
-flags.DEFINE_bool("faces", True, "Score faces by dlib, the extra [faces].")
 flags.DEFINE_string(
     "identities",
     None,
     "Who is shown, where --data does not say: a table, separated by tabs, with the "
     "columns name and identity.",
 )
-flags.DEFINE_multi_string(
-    "features",
-    [],
-    "Further features for realism, MODULE:FUNCTION, a function from a photograph (uint8, "
-    "height x width x 3) to a vector, such as a network of yours. Repeatable.",
-)
 flags.DEFINE_string(
     "output", None, "Folder of the scores and the cache.", required=True
 )
-flags.DEFINE_integer("seed", 0, "Seed of examples, starts, and intervals.")
-flags.DEFINE_integer("block_size", 1, "Examples searched for side by side.", 1)
 
 
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
-    if FLAGS.split == "test":
-        print(searches.REMINDER, file=sys.stderr)
+    held_out.check()
     from cgan_jax import evaluation  # after the flags: --help stays fast
 
     search = searches.fields()
-    if FLAGS.conditional and "conditional" not in FLAGS.methods:
-        sys.exit("error: --conditional is given: add conditional to --methods")
     try:
         plan = evaluation.Plan(
             directions=tuple(FLAGS.direction),
@@ -97,7 +63,7 @@ def main(argv: list[str]) -> None:
             plan,
             styles=FLAGS.style,
             search=search,
-            cache_dir=_defaults.data.cache_dir,
+            cache_dir=held_out.CACHE_DIR,
             conditional=FLAGS.conditional,
             identities=FLAGS.identities,
             features=FLAGS.features,

@@ -14,6 +14,7 @@ import cgan_jax
 PACKAGE = Path(cgan_jax.__file__).parent
 # A module imports only what stands on an earlier line.
 ORDER = [
+    {"text_files"},
     {
         "configs",
         "winograd",

@@ -12,7 +12,6 @@ import chex
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image, ImageDraw
 from tiny_models import ARGUMENTS, save_random_model
 
@@ -34,23 +33,8 @@ NUM_PICTURES = 12
 STEPS_PER_EPOCH = 3
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation(tmp_path_factory):
-    """Compiles quickly, and each program once: most runs here differ in their data alone."""
-    folder = tmp_path_factory.mktemp("compiled")
-    before_and_here = {
-        "jax_disable_most_optimizations": (False, True),
-        "jax_compilation_cache_dir": (None, str(folder)),
-        "jax_persistent_cache_min_compile_time_secs": (1.0, 0.0),
-        "jax_persistent_cache_min_entry_size_bytes": (0, -1),
-    }
-    for name, (_, here) in before_and_here.items():
-        jax.config.update(name, here)
-    compilation_cache.reset_cache()
-    yield
-    for name, (before, _) in before_and_here.items():
-        jax.config.update(name, before)
-    compilation_cache.reset_cache()
+# Most runs here differ in their data alone.
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="module")
