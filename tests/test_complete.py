@@ -162,6 +162,7 @@ def test_the_report_says_what_was_done(output, drawings):
         "trajectory": False,
         "search": json.loads(json.dumps(dataclasses.asdict(SEARCH))),
         "passes": count_passes(SEARCH)._asdict(),
+        "steps": 4,
         "answers": {"joint.png": 0},
         "files": ["joint.png", "overview.png", "photo.png"],
     }

@@ -166,7 +166,7 @@ CHUNKED = dataclasses.replace(
 
 @pytest.mark.parametrize("max_parallel", [1, 3])
 def test_places_of_sketches_that_stalled_are_filled_again(monkeypatch, max_parallel):
-    rows = list(range(20))
+    rows = list(range(20 * max_parallel))
     # To be shown its way, a sketch keeps its place.
     unmoved = search(rows, 1, num_frames=1, asked=CHUNKED)
     chunks, read, held = 0, 0, []
