@@ -41,7 +41,7 @@ def test_values_have_the_type_of_their_field():
         ("projection.mass=", "names no values"),
         ("projection.num_step=9", "no field 'projection.num_step', did you mean 'proj"),
         ("projection.lambda=9", "no field 'projection.lambda'; Choose of .*mass, "),
-        ("lambda=9", r"no field 'lambda'; Choose of data\.\*, .*train\.\*"),
+        ("lambda=9", r"no field 'lambda'; Choose of .*data\.\*, .*train\.\*"),
         ("projection.num_steps=9,x", "'x' is no whole number"),
         ("projection.num_steps=1.5", "'1.5' is no whole number"),
         ("projection.noise=a", "'a' is no finite number"),
