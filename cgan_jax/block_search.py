@@ -315,9 +315,10 @@ def _open(
     alone = not num_frames and numbers is None
     with parallel.running_on(device):
         known = jnp.asarray(mask)
-        variables, params = parallel.put(
-            (model.variables, model.encoder and model.encoder.params), device
-        )
+        # From the host: arrays of another device would stay there, and arrays that are
+        # put on a device by name would not fit what is compiled ahead.
+        given = model.variables, model.encoder and model.encoder.params
+        variables, params = jax.device_put(jax.device_get(given))
         encoder = model.encoder and model.encoder._replace(params=params)
         there = dataclasses.replace(model, variables=variables, encoder=encoder)
         starts = _starts_and_compilation(

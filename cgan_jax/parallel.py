@@ -101,11 +101,6 @@ def running_on(index: int) -> Iterator[None]:
         yield
 
 
-def put(tree: Any, index: int) -> Any:
-    """A pytree of arrays on this one of the process's devices."""
-    return jax.device_put(tree, jax.local_devices()[index])
-
-
 def wait_for_hosts(what: str) -> None:
     """Waits until all processes have come here, however long some of them take.
 

@@ -147,6 +147,16 @@ def test_an_answer_is_the_same_alone_among_a_hundred_and_on_any_device():
     assert np.abs(among[7].candidates.z - among[8].candidates.z).max() > 0.01
 
 
+def test_what_a_thread_compiles_is_not_compiled_again(caplog):
+    jax.clear_caches()
+    with jax.log_compiles():  # of this thread
+        search([1], 1)
+    done = [x.getMessage() for x in caplog.records if "Finished XLA" in x.getMessage()]
+    assert any("jit(generate_each)" in message for message in done)
+    again = [x for x in done if re.search(r"jit\((_advance|_score|_rank)\)", x)]
+    assert again == []
+
+
 def test_the_way_is_shown_and_changes_no_answer():
     alone = search([1, 2], 1)
     watched = search([1, 2], 1, num_frames=2)
