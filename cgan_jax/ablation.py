@@ -273,9 +273,7 @@ def _find_group(
         task.direction,
         cgan_jax.__version__,
     ]
-    given = task.sketches if task.given == "sketch" else task.photos
-    keys = [array_cache.content_key(decides, picture) for picture in given]
-    paths = [cache / f"sweep_{key}.npz" for key in keys]
+    paths = answers.cache_paths(cache, "sweep", decides, task)
     missing = [i for i, path in enumerate(paths) if not path.is_file()]
     if missing:
         targets, mask = task.targets()

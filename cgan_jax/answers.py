@@ -257,9 +257,7 @@ def completions(
         task.direction,
         cgan_jax.__version__,
     ]
-    given = task.sketches if task.given == "sketch" else task.photos
-    keys = [array_cache.content_key(settings, picture) for picture in given]
-    paths = [cache / f"completion_{key}.npz" for key in keys]
+    paths = cache_paths(cache, "completion", settings, task)
     missing = [i for i, path in enumerate(paths) if not path.is_file()]
     if missing:
         logging.info("%d of %d examples to complete", len(missing), len(paths))
@@ -269,6 +267,13 @@ def completions(
         )
         _save_each(found, [paths[i] for i in missing])
     return _read_completions(paths, task.asked)
+
+
+def cache_paths(cache: Path, kind: str, settings: Any, task: Task) -> list[Path]:
+    """A file for each example, named after the settings and what is given of it."""
+    given = task.sketches if task.given == "sketch" else task.photos
+    keys = (array_cache.content_key(settings, picture) for picture in given)
+    return [cache / f"{kind}_{key}.npz" for key in keys]
 
 
 def _save_each(found: Iterable[Any], paths: list[Path]) -> None:

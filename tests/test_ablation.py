@@ -2,17 +2,15 @@
 
 import csv
 import dataclasses
+import functools
 import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import chex
 import jax
 import numpy as np
 import pytest
+from commands import run_command
 from PIL import Image
 from tiny_archives import encode
 from tiny_models import random_model, save_random_model
@@ -32,7 +30,6 @@ from cgan_jax.ablation import Plan
 from cgan_jax.configs import default
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
-ROOT = Path(__file__).resolve().parents[1]
 BUDGET = {"num_starts": 16, "num_candidates": 2, "num_steps": 2}
 BASE = dict(default.get_config().projection) | BUDGET
 PLAN = Plan("sketch2photo", num_examples=3, reference="", seed=0, block_size=3)
@@ -485,16 +482,7 @@ def test_scores_that_are_not_defined_are_told_as_such():
 # ----------------------------------------------------------------------- command
 
 
-def run(tmp_path, *flags):
-    return subprocess.run(
-        [sys.executable, ROOT / "launch" / "ablate.py", "--output=out", *flags],
-        cwd=tmp_path,
-        env=os.environ
-        | {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+run = functools.partial(run_command, "ablate")
 
 
 def test_the_command_prints_the_table(data, tmp_path):

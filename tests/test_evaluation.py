@@ -2,8 +2,8 @@
 
 import csv
 import dataclasses
+import functools
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_command
 from tiny_archives import disc, encode
 from tiny_models import random_conditional, random_model, save_random_model
 
@@ -554,16 +555,7 @@ def test_missing_dlib_names_the_extra(evaluate_files, monkeypatch):
         evaluate_files(use_faces=True)
 
 
-def run(tmp_path, *flags):
-    return subprocess.run(
-        [sys.executable, ROOT / "launch" / "evaluate.py", "--output=out", *flags],
-        cwd=tmp_path,
-        env=os.environ
-        | {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+run = functools.partial(run_command, "evaluate")
 
 
 def test_the_command_prints_the_table(data, tmp_path):

@@ -1,15 +1,13 @@
 """Scores against the strength of a distortion: paired, from files, read again, resumed."""
 
 import csv
+import functools
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_command
 from PIL import Image
 from tiny_archives import disc, encode
 from tiny_models import random_conditional, random_model, save_random_model
@@ -21,7 +19,6 @@ from cgan_jax.projection import Search
 from cgan_jax.robustness import Point
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-ROOT = Path(__file__).resolve().parents[1]
 BUDGET = {"num_starts": 64, "num_candidates": 2, "num_steps": 2}
 SEARCH = Search(**dict(default.get_config().projection) | BUDGET)
 METHODS = ("model", "conditional", "nearest_kl", "mean")
@@ -260,16 +257,7 @@ def test_strengths_that_cannot_be_are_explained(strengths, message):
         robustness.points(strengths)
 
 
-def run(tmp_path, *flags):
-    return subprocess.run(
-        [sys.executable, ROOT / "launch" / "distort.py", "--output=out", *flags],
-        cwd=tmp_path,
-        env=os.environ
-        | {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+run = functools.partial(run_command, "distort")
 
 
 def test_the_command_prints_the_tables(data, tmp_path):
