@@ -22,8 +22,8 @@ from jaxtyping import Float, Int, UInt8
 from tqdm import tqdm
 
 import cgan_jax
-from cgan_jax import answers as answering
 from cgan_jax import (
+    answer_sheets,
     array_cache,
     attributes,
     complete,
@@ -33,8 +33,8 @@ from cgan_jax import (
     model_files,
     results,
     scores,
-    sheets,
 )
+from cgan_jax import answers as answering
 from cgan_jax.answers import (
     CONDITIONAL,
     DIRECTIONS,
@@ -56,8 +56,6 @@ FACES, APPEARANCE = "dlib face descriptors", "HOG and colour histograms"
 NUM_REFERENCES = 1000  # photographs, at most, that realism is compared with
 MIN_SET, MIN_FRECHET = 8, 500  # feature vectors on either side
 _BLOCK = 64  # photographs whose features share a file of the cache
-_SHEET_FAILURES = 6  # answers, at most, that miss an attribute
-_SHEET_ROWS = 3  # at most, of the best, of the median and of the worst answers
 
 FeatureFn = Callable[[np.ndarray], np.ndarray]
 _Values = dict[str, Float[np.ndarray, " n"]]
@@ -279,13 +277,14 @@ def evaluate(
             cache=output / "cache",
             seed=plan.seed,
         )
-        table = _table(task, scored, plan)
+        table = tabulate(task, scored, plan)
         if plan.use_faces and task.asked == "photo":
             table = _with_attributes(table, output, task, found, plan.seed)
         scoring += time.monotonic() - scoring_began
         tables.append(table)
-        rows += list(_rows(task, scored))
-        _write_sheets(output, task, found, scored)
+        rows += list(example_rows(task, scored))
+        quality = scored[next(iter(found))].values["ssim_luma"]
+        answer_sheets.write_examples(output, task, found, quality)
     total = time.monotonic() - began
     report = {
         "format_version": results.FORMAT_VERSION,
@@ -295,7 +294,7 @@ def evaluate(
         "notes": _notes(arounds, pairs, plan),
         "tables": tables,
     }
-    _write(output, report, rows)
+    write(output / results.SCORES_FILE, report, rows)
     return report
 
 
@@ -532,7 +531,7 @@ def score_answers(
       cache: folder of feature vectors that were computed before.
       seed: of the halves of the sets.
     """
-    describe = functools.partial(_describe, cache)
+    describe = functools.partial(feature_vectors, cache)
     truth = {
         name: describe(name, fn, task.truth) for name, fn in around.features.items()
     }
@@ -607,10 +606,15 @@ def face_scores(
     same = scores.is_same_person(distances).astype(np.float64)
     unknown = np.isnan(truth).any(axis=1)
     return {
-        "face_found": (~np.isnan(descriptors).any(axis=1)).astype(np.float64),
+        "face_found": faces_found(descriptors),
         "face_distance": distances,
         "verified": np.where(unknown, np.nan, same),
     }
+
+
+def faces_found(descriptors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+    """1 where there is a descriptor, 0 where no face was found."""
+    return (~np.isnan(descriptors).any(axis=1)).astype(np.float64)
 
 
 def identification(
@@ -667,7 +671,7 @@ def _enough(vectors: Float[np.ndarray, "n _"]) -> bool:
     return len(vectors) >= MIN_SET and len(vectors) // 2 - missing >= 2
 
 
-def _describe(
+def feature_vectors(
     cache: Path, name: str, fn: FeatureFn, photos: UInt8[np.ndarray, "n s s 3"]
 ) -> Float[np.ndarray, "n _"]:
     """The feature vectors of photographs, each computed once, and saved in blocks."""
@@ -695,7 +699,7 @@ def _describe_block(
     return known["vectors"]
 
 
-def _table(task: Task, scored: Mapping[str, Scored], plan: Plan) -> dict[str, Any]:
+def tabulate(task: Task, scored: Mapping[str, Scored], plan: Plan) -> dict[str, Any]:
     """Estimates and paired differences, as JSON."""
     seed, reference = plan.seed, scored[plan.compare_to]
     paired = {
@@ -726,7 +730,7 @@ def _with_attributes(
 ) -> dict[str, Any]:
     """The table with what each method keeps of the attributes; the worst are drawn."""
     describe = functools.partial(
-        _describe, output / "cache", "attributes", attributes.measure
+        feature_vectors, output / "cache", "attributes", attributes.measure
     )
     truth = describe(task.truth)
     kept = {method: describe(a.pictures[:, 0]) for method, a in found.items()}
@@ -737,13 +741,8 @@ def _with_attributes(
     changed = attributes.reliability(describe, task.truth)
     ceilings = {c: _correlations(x, truth, seed) for c, x in changed.items()}
     first = next(iter(found))
-    _write_failures(
-        output,
-        task,
-        found[first].pictures[:, 0],
-        attributes.errors(kept[first], truth),
-        generated=first in answering.GENERATORS,
-    )
+    errors = attributes.errors(kept[first], truth)
+    answer_sheets.write_failures(output, task, first, found[first], errors)
     return dict(table) | {"methods": methods, "ceilings": ceilings}
 
 
@@ -785,7 +784,7 @@ def differences(found: Scored, reference: Scored, seed: int) -> dict[str, Any]:
     return {name: results.to_json(x) for name, x in (values | distances).items()}
 
 
-def _rows(task: Task, scored: Mapping[str, Scored]) -> Iterator[dict[str, Any]]:
+def example_rows(task: Task, scored: Mapping[str, Scored]) -> Iterator[dict[str, Any]]:
     """One for each method and example, for a CSV file."""
     for method, found in scored.items():
         for i, name in enumerate(task.names):
@@ -868,91 +867,20 @@ def _notes(arounds: Sequence[Surroundings], pairs: Pairs, plan: Plan) -> list[st
     return notes
 
 
-def _write(
-    output: Path, report: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+def write(
+    path: Path, report: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
 ) -> None:
+    """Writes a report as JSON, the same as Markdown, and its rows as `examples.csv`."""
     text = json.dumps(report, indent=1, allow_nan=False)
-    (output / results.SCORES_FILE).write_text(text + "\n", encoding="utf-8")
+    path.write_text(text + "\n", encoding="utf-8")
     names = results.score_names(report)
     markdown = results.evaluation_markdown(report, {})
     definitions = results.definitions_markdown(names)
-    (output / "scores.md").write_text(
+    path.with_suffix(".md").write_text(
         f"{markdown}\n## What the scores are\n\n{definitions}", encoding="utf-8"
     )
     columns = dict.fromkeys(key for row in rows for key in row)
-    with (output / "examples.csv").open("w", encoding="utf-8", newline="") as file:
+    with path.with_name("examples.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(columns), restval="")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _write_sheets(
-    output: Path,
-    task: Task,
-    found: Mapping[str, Answers],
-    scored: Mapping[str, Scored],
-) -> None:
-    """The best, median and worst answers of the first method, by luma SSIM."""
-    method = next(iter(found))
-    quality = scored[method].values["ssim_luma"]
-    order = np.argsort(-quality, kind="stable")
-    count = max(min(_SHEET_ROWS, len(order) // 3), 1)
-    middle = (len(order) - count) // 2
-    parts = {
-        "best": order[:count],
-        "median": order[middle : middle + count],
-        "worst": order[-count:],
-    }
-    rows = []
-    for part, which in parts.items():
-        for i in which:
-            pictures = [_caption(part, quality[i], 2 * len(task.photos[i]))]
-            pictures += _pictures(task, found, int(i))
-            rows.append(pictures)
-    captions = ["luma SSIM", task.given, *found]
-    stem = results.stem(task.direction, task.style)
-    sheets.save(sheets.captioned_grid(rows, captions), output / f"{stem}_sheet.png")
-    joint = found[method].joint
-    if joint is not None:
-        generated = [
-            [sheets.enlarge(joint[i]) for i in which] for which in parts.values()
-        ]
-        path = output / f"{stem}{results.FIGURE_SUFFIX}"
-        sheets.save(sheets.grid(generated), path)
-
-
-def _write_failures(
-    output: Path,
-    task: Task,
-    pictures: UInt8[np.ndarray, "n s s 3"],
-    errors: Float[np.ndarray, "n a"],
-    *,
-    generated: bool,
-) -> None:
-    """For each attribute the answers that miss it most, alone and beside the truth."""
-    alone, beside = [], []
-    for name, missed in zip(attributes.NAMES, errors.T, strict=True):
-        order = np.argsort(np.nan_to_num(-missed, nan=np.inf), kind="stable")
-        worst = order[:_SHEET_FAILURES]
-        caption = sheets.text_picture(name, 2 * len(pictures[0]))
-        both = [np.concatenate([task.truth[i], pictures[i]], axis=1) for i in worst]
-        alone.append([caption, *(sheets.enlarge(pictures[i]) for i in worst)])
-        beside.append([caption, *(sheets.enlarge(pair) for pair in both)])
-    stem = results.stem(task.direction, task.style)
-    sheets.save(sheets.grid(beside), output / f"{stem}_attributes_sheet.png")
-    if generated:
-        path = output / f"{stem}_attributes{results.FIGURE_SUFFIX}"
-        sheets.save(sheets.grid(alone), path)
-
-
-def _caption(part: str, quality: float, height: int) -> sheets.Picture:
-    return sheets.text_picture(f"{part}\n{quality:.3f}", height)
-
-
-def _pictures(task: Task, found: Mapping[str, Answers], i: int) -> list[sheets.Picture]:
-    sketch = answering.in_colour(task.sketches[i])
-    pictures = [sketch if task.given == "sketch" else task.photos[i]]
-    for answer in found.values():
-        joint = answer.joint
-        pictures.append(answer.pictures[i, 0] if joint is None else joint[i])
-    return [sheets.enlarge(picture) for picture in pictures]

@@ -8,11 +8,12 @@ from typing import Any
 
 from absl import app, flags
 
-from cgan_jax.launch import hosts, searches, start
+from cgan_jax.launch import drawn, hosts, searches, start
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(hosts)
 flags.adopt_module_key_flags(searches)
+flags.adopt_module_key_flags(drawn)
 flags.DEFINE_string(
     "model", "faces", "Bundled model, folder of a published one, or training workdir."
 )
@@ -67,19 +68,6 @@ flags.DEFINE_integer(
     "given. No answer depends on it.",
     1,
 )
-flags.DEFINE_enum(
-    "fit", "letterbox", ["letterbox", "crop"], "How a drawing becomes a square."
-)
-flags.DEFINE_enum(
-    "invert", "auto", ["auto", "yes", "no"], "Whether strokes are white on black."
-)
-flags.DEFINE_string(
-    "frame",
-    "auto",
-    "Where the drawing goes in the model's picture: head (with hair), face (without), "
-    "keep (it stays where it is), or auto, which looks at the strokes.",
-)
-flags.DEFINE_bool("match_lines", True, "Bring strokes to the width the model knows.")
 
 
 def main(argv: list[str]) -> None:
@@ -131,7 +119,7 @@ def _reader(size: int) -> tuple[Callable[[Path], Any], dict[str, Any], Any]:
         mask = images.half_mask(size, "photo")
         read = functools.partial(inputs.photo_known, size=size)
         return read, {"pictures": "photographs"}, mask
-    options = {x: getattr(FLAGS, x) for x in ("invert", "fit", "frame", "match_lines")}
+    options = drawn.options()
     prepare = functools.partial(drawings.prepare_drawing, size=size, **options)
     mask = images.half_mask(size, "sketch")
     read = functools.partial(inputs.drawing_known, prepare=prepare)

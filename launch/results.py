@@ -12,8 +12,9 @@ FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
     "scores",
     ["out/evaluation/*/scores.json"],
-    "Files of cgan-evaluate, cgan-distort (distortion.json) or cgan-ablate (ablation.json), "
-    "or a quoted pattern, in the order of the document. Repeatable.",
+    "Files of cgan-evaluate, cgan-distort (distortion.json), cgan-freehand (freehand.json) "
+    "or cgan-ablate (ablation.json), or a quoted pattern, in the order of the document. "
+    "Repeatable.",
 )
 flags.DEFINE_string("output", "docs/results.md", "The document.")
 

@@ -81,8 +81,9 @@ ORDER = [
     {"train"},
     {"complete"},
     {"completer", "answers"},
+    {"answer_sheets"},
     {"evaluation"},
-    {"ablation", "train_ablation", "robustness"},
+    {"ablation", "train_ablation", "robustness", "freehand"},
     {"launch"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

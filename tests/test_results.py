@@ -87,7 +87,9 @@ def evaluation(tmp_path):
     folder.mkdir(parents=True)
     (folder / "scores.json").write_text(json.dumps(EVALUATION))
     picture = Image.fromarray(np.full((2, 2, 3), 7, np.uint8))
-    for name in ("sketch2photo_xdog_generated.png", "sketch2photo_xdog_sheet.png"):
+    stem = "sketch2photo_xdog"
+    for kind in ("generated", "sheet", "attributes_generated", "attributes_sheet"):
+        name = f"{stem}_{kind}.png"
         picture.save(folder / name)
     return folder / "scores.json"
 
@@ -152,9 +154,12 @@ def test_the_document_holds_every_evaluation_and_its_generated_pictures(
     text = document.read_text()
     assert text.startswith("# Results")
     assert "](figures/results_tiny_run_sketch2photo_xdog.png)" in text
+    assert "by the luma SSIM of the contextual GAN](figures/" in text
+    assert "the answers of the contextual GAN that miss it most](figures/" in text
     files = [p.relative_to(tmp_path / "docs") for p in (tmp_path / "docs").rglob("*.*")]
     assert sorted(map(str, files)) == [
         "figures/results_tiny_run_sketch2photo_xdog.png",
+        "figures/results_tiny_run_sketch2photo_xdog_attributes.png",
         "results.md",
     ]
 

@@ -1,0 +1,240 @@
+"""What each method makes of drawings by hand, to which no photograph belongs.
+
+Nothing says what the answer should be. What can be said: whether it is a picture of the
+data's kind (faces found, distance to held-out photographs), and how many of the drawing's
+strokes it keeps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import logging
+from jaxtyping import UInt8
+
+from cgan_jax import answer_sheets, evaluation, inputs, results, sheets
+from cgan_jax.answers import TRUE, Answers, Means, Task
+from cgan_jax.dataset import Pairs
+from cgan_jax.drawings import DrawingError, prepare_drawing
+from cgan_jax.evaluation import FACES, FeatureFn, Plan, Scored, Surroundings
+from cgan_jax.input_files import InputFile
+
+
+class Drawing(NamedTuple):
+    """A drawing that was read.
+
+    Attributes:
+      name: for tables.
+      original: as its author made it, squared.
+      sketch: as the methods get it; 255 is paper.
+    """
+
+    name: str
+    original: sheets.Picture
+    sketch: UInt8[np.ndarray, "s s"]
+
+
+def read_drawings(
+    files: Sequence[InputFile], prepare: Callable[[inputs.Grey], inputs.Grey]
+) -> list[Drawing]:
+    """The drawings; those that cannot be used are logged with the reason, and left out.
+
+    Args:
+      files: the pictures.
+      prepare: turns one, brightness in [0, 1], into a sketch in [0, 1].
+    """
+    found = []
+    for path, name in files:
+        try:
+            known = inputs.drawing_known(path, prepare)
+        except DrawingError as error:
+            told = str(error)
+            logging.error("%s%s", "" if str(path) in told else f"{path}: ", told)
+            continue
+        found.append(Drawing(name, known.original, known.shown[..., 0]))
+    return found
+
+
+def compare(
+    means: Means,
+    drawings: Sequence[Drawing],
+    pairs: Pairs,
+    style: str,
+    output: Path,
+    plan: Plan,
+    *,
+    reading: Mapping[str, Any],
+    features: Mapping[str, FeatureFn] | None = None,
+) -> dict[str, Any]:
+    """Answers the drawings by all methods, and scores what can be scored without a truth.
+
+    `output` gets `freehand.json`, `freehand.md`, `examples.csv` (a row for each method and
+    drawing), `freehand_sheet.png`, the first fifty drawings with all answers, and
+    `freehand_generated.png`, what was generated alone. Answers and features are kept in
+    `output/cache`: a run that was interrupted goes on where it stopped.
+
+    Args:
+      means: what the methods answer with.
+      drawings: what is answered.
+      pairs: a split whose photographs realism is compared with.
+      style: that the drawings stand for; answers are drawn again in it.
+      output: the folder to write.
+      plan: what is scored; all drawings are, and photographs are asked for.
+      reading: how they were brought to the model's frame, for the report.
+      features: further ones for realism, by name.
+
+    Returns:
+      What `freehand.json` holds.
+
+    Raises:
+      ValueError: there is no drawing, a method needs what is missing, or the true
+        photographs are asked for.
+      FacesError: faces shall be described and dlib is missing.
+    """
+    began = time.monotonic()
+    if not drawings:
+        raise ValueError("none of the drawings can be used")
+    if TRUE in plan.methods:
+        raise ValueError(
+            "no photograph belongs to a drawing by hand: leave true out of --methods"
+        )
+    plan = dataclasses.replace(plan, num_examples=len(drawings))
+    evaluation.check(means, plan)
+    task = _task(drawings, style)
+    around = evaluation.surroundings(
+        pairs, np.zeros(0, int), task, plan, {}, features or {}
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    answer = evaluation.answerer(means, output, plan)
+    found = {method: answer(method, task) for method in plan.methods}
+    originals = [drawing.original for drawing in drawings]
+    answer_sheets.write_drawings(output, task, originals, found)
+    scoring_began = time.monotonic()
+    scored = _score(task, found, around, output / "cache", plan.seed)
+    now = time.monotonic()
+    settings = evaluation.describe_settings(means, pairs, plan, [around])
+    seconds = {method: answers.seconds for method, answers in found.items()}
+    report = {
+        "format_version": results.FORMAT_VERSION,
+        "settings": settings | {"drawings": list(task.names), "reading": dict(reading)},
+        "versions": evaluation.describe_versions(plan),
+        "wall_time_seconds": {
+            "total": now - began,
+            "scoring": now - scoring_began,
+            "answers": seconds,
+        },
+        "notes": _notes(scored),
+        "tables": [evaluation.tabulate(task, scored, plan)],
+    }
+    rows = evaluation.example_rows(task, scored)
+    evaluation.write(output / results.FREEHAND_FILE, report, list(rows))
+    return report
+
+
+def compare_files(
+    model: str,
+    data: str,
+    train_data: str | None,
+    split: str,
+    files: Sequence[InputFile],
+    output: Path,
+    plan: Plan,
+    *,
+    reading: Mapping[str, Any],
+    style: str | None,
+    search: Mapping[str, Any],
+    cache_dir: str | Path,
+    conditional: str | None = None,
+    features: Sequence[str],
+) -> int:
+    """`compare` for a model and data that are given by name.
+
+    Arguments and errors are those of `evaluation.evaluate_files`, but for:
+
+    Args:
+      files: the drawings.
+      reading: options of `drawings.prepare_drawing`.
+      style: that they stand for; the model's first if not given.
+
+    Returns:
+      The number of drawings that could not be used.
+    """
+    means, pairs = evaluation.open_files(
+        model,
+        data,
+        train_data,
+        split,
+        plan,
+        styles=[style] if style else None,
+        search=search,
+        cache_dir=cache_dir,
+        conditional=conditional,
+    )
+    prepare = functools.partial(prepare_drawing, size=pairs.manifest["size"], **reading)
+    drawings = read_drawings(files, prepare)
+    compare(
+        means,
+        drawings,
+        pairs,
+        pairs.styles[0],
+        output,
+        plan,
+        reading=reading,
+        features={name: evaluation.import_features(name) for name in features},
+    )
+    return len(files) - len(drawings)
+
+
+def _task(drawings: Sequence[Drawing], style: str) -> Task:
+    """Sketches without photographs, which are black here and asked for."""
+    sketches = np.stack([drawing.sketch for drawing in drawings])
+    unknown = np.zeros((*sketches.shape, 3), np.uint8)
+    names = tuple(drawing.name for drawing in drawings)
+    return Task(style, names, sketches, unknown)
+
+
+def _score(
+    task: Task,
+    found: Mapping[str, Answers],
+    around: Surroundings,
+    cache: Path,
+    seed: int,
+) -> dict[str, Scored]:
+    """Strokes that are kept, faces found, and realism, of each method's best answers."""
+    references = _vectors(cache, around, around.references)
+    scored = {}
+    for method, answers in found.items():
+        best = answers.pictures[:, 0]
+        values = evaluation.sketch_scores(best, task)
+        vectors = _vectors(cache, around, best)
+        if FACES in vectors:
+            values["face_found"] = evaluation.faces_found(vectors[FACES])
+        distances = evaluation.set_distances(vectors, references, seed)
+        scored[method] = Scored(values, distances)
+    return scored
+
+
+def _vectors(
+    cache: Path, around: Surroundings, photos: UInt8[np.ndarray, "n s s 3"]
+) -> dict[str, np.ndarray]:
+    return {
+        name: evaluation.feature_vectors(cache, name, fn, photos)
+        for name, fn in around.features.items()
+    }
+
+
+def _notes(scored: Mapping[str, Scored]) -> list[str]:
+    """What to beware of."""
+    notes = [
+        "no photograph belongs to a drawing by hand: nothing here says which answer is right"
+    ]
+    if not any(of.distances for of in scored.values()):
+        enough = f"{evaluation.MIN_SET} drawings and as many photographs"
+        notes.append(f"realism is not scored: it takes {enough} of the split")
+    return notes
