@@ -14,7 +14,6 @@ from cgan_jax.answers import GENERATORS, LABELS, Answers, Task
 
 _ROWS = 3  # at most, of the best, of the median and of the worst answers
 _FAILURES = 6  # answers, at most, that miss an attribute
-_DRAWINGS = 50  # at most, on a sheet
 _DRAWINGS_SIDE_BY_SIDE = 3
 
 
@@ -80,8 +79,9 @@ def write_failures(
         beside.append([caption, *(sheets.enlarge(pair) for pair in both)])
     stem = results.stem(task.direction, task.style)
     sheets.save(sheets.grid(beside), output / f"{stem}_attributes_sheet.png")
+    path = output / f"{stem}_attributes{results.FIGURE_SUFFIX}"
+    path.unlink(missing_ok=True)  # of an earlier run
     if method in GENERATORS:
-        path = output / f"{stem}_attributes{results.FIGURE_SUFFIX}"
         sheets.save(sheets.grid(alone), path)
 
 
@@ -91,12 +91,12 @@ def write_drawings(
     originals: Sequence[sheets.Picture],
     found: Mapping[str, Answers],
 ) -> None:
-    """The first fifty drawings: as they were drawn and given, and all answers to them.
+    """Drawings as they were drawn and given, and all answers to them; the first fifty.
 
     `freehand_sheet.png` shows all that, `freehand_generated.png` what was generated alone,
     three drawings in a row.
     """
-    shown = range(min(len(task.names), _DRAWINGS))
+    shown = range(min(len(task.names), results.FREEHAND_SHOWN))
     rows = [
         [
             sheets.at_height(originals[i], 2 * len(task.sketches[i])),
@@ -109,7 +109,7 @@ def write_drawings(
     sheets.save(sheets.captioned_grid(rows, captions), output / "freehand_sheet.png")
     side = _DRAWINGS_SIDE_BY_SIDE
     parts = [shown[i : i + side] for i in shown[::side]]
-    _write_generated(output / results.FREEHAND_SHEET, task, found, parts)
+    _write_generated(output / results.FREEHAND_FIGURE, task, found, parts)
 
 
 def _write_generated(
@@ -121,6 +121,7 @@ def _write_generated(
     """A row for each part: of each example what every generator made of it."""
     drawn = {name: found[name] for name in found if name in GENERATORS}
     if not drawn:
+        path.unlink(missing_ok=True)  # of an earlier run
         return
     rows = [[cell for i in part for cell in _cells(drawn, i)] for part in parts]
     labels = [LABELS[task.asked][name] for name in drawn]

@@ -224,7 +224,7 @@ def check_means(methods: Iterable[str], means: Means) -> None:
     if needs_training(methods) and means.training is None:
         raise ValueError(
             "baselines answer with training photographs, and there are none: give "
-            "--train_data, or leave them out with --methods=model,true"
+            "--train_data, or leave them out with --methods=model"
         )
 
 

@@ -36,7 +36,7 @@ from cgan_jax.block_search import (
 )
 from cgan_jax.drawings import DrawingError
 from cgan_jax.input_files import InputFile
-from cgan_jax.inputs import Known
+from cgan_jax.inputs import Known, named
 from cgan_jax.model_files import Model
 from cgan_jax.projection import Passes, Search, count_passes
 from cgan_jax.workdir import naming
@@ -233,9 +233,7 @@ def _read(
             result_files.check_free(output / file.name)
             known = request.read(file.path)
         except (DrawingError, OSError) as error:
-            reason = str(error)
-            where = "" if str(file.path) in reason else f"{file.path}: "
-            logging.error("%s%s", where, reason)
+            logging.error("%s", named(file.path, error))
             unusable.append(file)
             continue
         original = sheets.at_height(known.original, _SCALE * len(known.target))

@@ -54,6 +54,7 @@ from cgan_jax.sources import Example
 
 FACES, APPEARANCE = "dlib face descriptors", "HOG and colour histograms"
 NUM_REFERENCES = 1000  # photographs, at most, that realism is compared with
+NOT_DRAWN_AGAIN = "ready pairs cannot be drawn again: no score of their sketches"
 MIN_SET, MIN_FRECHET = 8, 500  # feature vectors on either side
 _BLOCK = 64  # photographs whose features share a file of the cache
 
@@ -424,7 +425,7 @@ def _open_training(folder: Path, styles: Sequence[str]) -> Pairs:
     except ValueError as error:
         raise ValueError(
             f"{error}. The baselines answer with training photographs: give "
-            "--train_data, or leave them out with --methods=model,true"
+            "--train_data, or leave them out with --methods=model"
         ) from error
 
 
@@ -531,27 +532,19 @@ def score_answers(
       cache: folder of feature vectors that were computed before.
       seed: of the halves of the sets.
     """
-    describe = functools.partial(feature_vectors, cache)
-    truth = {
-        name: describe(name, fn, task.truth) for name, fn in around.features.items()
-    }
-    references = {
-        name: describe(name, fn, around.references)
-        for name, fn in around.features.items()
-    }
+    describe = functools.partial(all_vectors, cache, around)
+    truth, references = describe(task.truth), describe(around.references)
     known = (around.correct >= 0).any()
     found = {}
     for method, pictures in answers.items():
         best = pictures[:, 0]
         values = pixel_scores(best, task) | sketch_scores(best, task)
         values["diversity"] = np.array([scores.spread(k / 255) for k in pictures])
-        vectors = {
-            name: describe(name, fn, best) for name, fn in around.features.items()
-        }
+        vectors = describe(best)
         if FACES in around.features:
             values |= face_scores(vectors[FACES], truth[FACES])
         if FACES in around.features and known:
-            people = describe(FACES, around.features[FACES], around.people)
+            people = _vectors(cache, FACES, around.features[FACES], around.people)
             values |= identification(vectors[FACES], people, around)
         found[method] = Scored(values, set_distances(vectors, references, seed))
     return found
@@ -671,7 +664,16 @@ def _enough(vectors: Float[np.ndarray, "n _"]) -> bool:
     return len(vectors) >= MIN_SET and len(vectors) // 2 - missing >= 2
 
 
-def feature_vectors(
+def all_vectors(
+    cache: Path, around: Surroundings, photos: UInt8[np.ndarray, "n s s 3"]
+) -> dict[str, Float[np.ndarray, "n _"]]:
+    """`_vectors` of every kind of features, by its name."""
+    return {
+        name: _vectors(cache, name, fn, photos) for name, fn in around.features.items()
+    }
+
+
+def _vectors(
     cache: Path, name: str, fn: FeatureFn, photos: UInt8[np.ndarray, "n s s 3"]
 ) -> Float[np.ndarray, "n _"]:
     """The feature vectors of photographs, each computed once, and saved in blocks."""
@@ -730,7 +732,7 @@ def _with_attributes(
 ) -> dict[str, Any]:
     """The table with what each method keeps of the attributes; the worst are drawn."""
     describe = functools.partial(
-        feature_vectors, output / "cache", "attributes", attributes.measure
+        _vectors, output / "cache", "attributes", attributes.measure
     )
     truth = describe(task.truth)
     kept = {method: describe(a.pictures[:, 0]) for method, a in found.items()}
@@ -863,7 +865,7 @@ def _notes(arounds: Sequence[Surroundings], pairs: Pairs, plan: Plan) -> list[st
             "photo2sketch"
         )
     if GIVEN in pairs.styles:
-        notes.append("ready pairs cannot be drawn again: no score of their sketches")
+        notes.append(NOT_DRAWN_AGAIN)
     return notes
 
 

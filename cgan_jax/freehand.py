@@ -18,9 +18,9 @@ import numpy as np
 from absl import logging
 from jaxtyping import UInt8
 
-from cgan_jax import answer_sheets, evaluation, inputs, results, sheets
+from cgan_jax import answer_sheets, evaluation, images, inputs, results, sheets
 from cgan_jax.answers import TRUE, Answers, Means, Task
-from cgan_jax.dataset import Pairs
+from cgan_jax.dataset import GIVEN, Pairs
 from cgan_jax.drawings import DrawingError, prepare_drawing
 from cgan_jax.evaluation import FACES, FeatureFn, Plan, Scored, Surroundings
 from cgan_jax.input_files import InputFile
@@ -32,7 +32,8 @@ class Drawing(NamedTuple):
     Attributes:
       name: for tables.
       original: as its author made it, squared.
-      sketch: as the methods get it; 255 is paper.
+      sketch: as the methods get it; 255 is paper. Its 8 bits may bring other answers than
+        those of `complete`, which does not round.
     """
 
     name: str
@@ -42,23 +43,24 @@ class Drawing(NamedTuple):
 
 def read_drawings(
     files: Sequence[InputFile], prepare: Callable[[inputs.Grey], inputs.Grey]
-) -> list[Drawing]:
-    """The drawings; those that cannot be used are logged with the reason, and left out.
+) -> tuple[list[Drawing], list[str]]:
+    """The drawings, and the names of those that cannot be used: the log says why.
 
     Args:
       files: the pictures.
       prepare: turns one, brightness in [0, 1], into a sketch in [0, 1].
     """
-    found = []
+    found, unusable = [], []
     for path, name in files:
         try:
             known = inputs.drawing_known(path, prepare)
         except DrawingError as error:
-            told = str(error)
-            logging.error("%s%s", "" if str(path) in told else f"{path}: ", told)
+            logging.error("%s", inputs.named(path, error))
+            unusable.append(name)
             continue
-        found.append(Drawing(name, known.original, known.shown[..., 0]))
-    return found
+        sketch, _ = images.split(images.to_uint8(known.target))
+        found.append(Drawing(name, known.original, sketch[..., 0]))
+    return found, unusable
 
 
 def compare(
@@ -70,13 +72,14 @@ def compare(
     plan: Plan,
     *,
     reading: Mapping[str, Any],
+    unusable: Sequence[str] = (),
     features: Mapping[str, FeatureFn] | None = None,
 ) -> dict[str, Any]:
     """Answers the drawings by all methods, and scores what can be scored without a truth.
 
     `output` gets `freehand.json`, `freehand.md`, `examples.csv` (a row for each method and
     drawing), `freehand_sheet.png`, the first fifty drawings with all answers, and
-    `freehand_generated.png`, what was generated alone. Answers and features are kept in
+    `freehand_generated.png`, what was generated alone. Completions and features are kept in
     `output/cache`: a run that was interrupted goes on where it stopped.
 
     Args:
@@ -87,6 +90,7 @@ def compare(
       output: the folder to write.
       plan: what is scored; all drawings are, and photographs are asked for.
       reading: how they were brought to the model's frame, for the report.
+      unusable: names of further drawings, for the report.
       features: further ones for realism, by name.
 
     Returns:
@@ -98,12 +102,9 @@ def compare(
       FacesError: faces shall be described and dlib is missing.
     """
     began = time.monotonic()
+    _check_methods(plan)
     if not drawings:
         raise ValueError("none of the drawings can be used")
-    if TRUE in plan.methods:
-        raise ValueError(
-            "no photograph belongs to a drawing by hand: leave true out of --methods"
-        )
     plan = dataclasses.replace(plan, num_examples=len(drawings))
     evaluation.check(means, plan)
     task = _task(drawings, style)
@@ -129,7 +130,7 @@ def compare(
             "scoring": now - scoring_began,
             "answers": seconds,
         },
-        "notes": _notes(scored),
+        "notes": _notes(scored, style, unusable),
         "tables": [evaluation.tabulate(task, scored, plan)],
     }
     rows = evaluation.example_rows(task, scored)
@@ -165,6 +166,7 @@ def compare_files(
     Returns:
       The number of drawings that could not be used.
     """
+    _check_methods(plan)
     means, pairs = evaluation.open_files(
         model,
         data,
@@ -177,7 +179,7 @@ def compare_files(
         conditional=conditional,
     )
     prepare = functools.partial(prepare_drawing, size=pairs.manifest["size"], **reading)
-    drawings = read_drawings(files, prepare)
+    drawings, unusable = read_drawings(files, prepare)
     compare(
         means,
         drawings,
@@ -186,9 +188,17 @@ def compare_files(
         output,
         plan,
         reading=reading,
+        unusable=unusable,
         features={name: evaluation.import_features(name) for name in features},
     )
-    return len(files) - len(drawings)
+    return len(unusable)
+
+
+def _check_methods(plan: Plan) -> None:
+    if TRUE in plan.methods:
+        raise ValueError(
+            "no photograph belongs to a drawing by hand: leave true out of --methods"
+        )
 
 
 def _task(drawings: Sequence[Drawing], style: str) -> Task:
@@ -207,12 +217,12 @@ def _score(
     seed: int,
 ) -> dict[str, Scored]:
     """Strokes that are kept, faces found, and realism, of each method's best answers."""
-    references = _vectors(cache, around, around.references)
+    references = evaluation.all_vectors(cache, around, around.references)
     scored = {}
     for method, answers in found.items():
         best = answers.pictures[:, 0]
         values = evaluation.sketch_scores(best, task)
-        vectors = _vectors(cache, around, best)
+        vectors = evaluation.all_vectors(cache, around, best)
         if FACES in vectors:
             values["face_found"] = evaluation.faces_found(vectors[FACES])
         distances = evaluation.set_distances(vectors, references, seed)
@@ -220,20 +230,16 @@ def _score(
     return scored
 
 
-def _vectors(
-    cache: Path, around: Surroundings, photos: UInt8[np.ndarray, "n s s 3"]
-) -> dict[str, np.ndarray]:
-    return {
-        name: evaluation.feature_vectors(cache, name, fn, photos)
-        for name, fn in around.features.items()
-    }
-
-
-def _notes(scored: Mapping[str, Scored]) -> list[str]:
-    """What to beware of."""
-    notes = [
-        "no photograph belongs to a drawing by hand: nothing here says which answer is right"
-    ]
+def _notes(
+    scored: Mapping[str, Scored], style: str, unusable: Sequence[str]
+) -> list[str]:
+    """What is left out, and what to beware of."""
+    told = "nothing here says which answer is right, or what can be reached"
+    notes = [f"no photograph belongs to a drawing by hand: {told}"]
+    if unusable:
+        notes.append(f"{len(unusable)} could not be used: {', '.join(unusable)}")
+    if style == GIVEN:
+        notes.append(evaluation.NOT_DRAWN_AGAIN)
     if not any(of.distances for of in scored.values()):
         enough = f"{evaluation.MIN_SET} drawings and as many photographs"
         notes.append(f"realism is not scored: it takes {enough} of the split")

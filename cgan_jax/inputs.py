@@ -77,6 +77,12 @@ def joint_known(path: Path, size: int, mask: Mask) -> Known:
     return Known(picture, images.to_uint8(shown), target)
 
 
+def named(path: Path, error: Exception) -> str:
+    """What is wrong with a file, with its name."""
+    reason = str(error)
+    return reason if str(path) in reason else f"{path}: {reason}"
+
+
 def read_mask(path: Path, size: int) -> Mask:
     """The mask of joint images in a picture, white where they are known.
 

@@ -13,7 +13,8 @@ from cgan_jax import ablation_report, attributes, intervals, scores, text_files
 FORMAT_VERSION = 1
 SCORES_FILE, FIGURE_SUFFIX = "scores.json", "_generated.png"
 DISTORTION_FILE, CURVES_FILE = "distortion.json", "distortion_curves.png"
-FREEHAND_FILE, FREEHAND_SHEET = "freehand.json", f"freehand{FIGURE_SUFFIX}"
+FREEHAND_FILE, FREEHAND_FIGURE = "freehand.json", f"freehand{FIGURE_SUFFIX}"
+FREEHAND_SHOWN = 50  # drawings, at most, on a sheet
 UNDISTORTED = "none"  # the kind of what is not distorted, in place of one
 KERNEL, FRECHET, ATTRIBUTE = "kernel_distance", "frechet_distance", "attribute"
 Kind = Literal["number", "percent", "thousandths"]
@@ -132,6 +133,8 @@ def evaluation_markdown(found: Mapping[str, Any], figures: Mapping[str, str]) ->
     settings = found["settings"]
     lines = [f"## {_name(settings)}: {_examples(settings)}", _describe_run(found)]
     lines += [f"Note: {note}" for note in found["notes"]]
+    if _is_freehand(found):
+        lines.append(_describe_drawings(settings))
     for table in found["tables"]:
         lines += _table_sections(table, settings["compare_to"])
         lines += _shown(_table_figures(found, table), figures)
@@ -139,10 +142,9 @@ def evaluation_markdown(found: Mapping[str, Any], figures: Mapping[str, str]) ->
 
 
 def _examples(settings: Mapping[str, Any]) -> str:
-    count = settings["num_examples"]
-    if "drawings" in settings:
-        return f"{count} drawings by hand"
-    return f"{count} {settings['split']} examples"
+    split = f"{settings['split']} examples"
+    what = "drawings by hand" if "drawings" in settings else split
+    return f"{settings['num_examples']} {what}"
 
 
 def _shown(captions: Mapping[str, str], figures: Mapping[str, str]) -> list[str]:
@@ -230,8 +232,22 @@ def _methods(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _is_distortion(found: Mapping[str, Any]) -> bool:
-    """Whether `cgan-distort` wrote it, and not `cgan-evaluate`."""
+    """Whether `cgan-distort` wrote it."""
     return "rows" in found
+
+
+def _is_freehand(found: Mapping[str, Any]) -> bool:
+    """Whether `cgan-freehand` wrote it."""
+    return "drawings" in found["settings"]
+
+
+def _describe_drawings(settings: Mapping[str, Any]) -> str:
+    reading = _join(f"{name} {value}" for name, value in settings["reading"].items())
+    names = _join(f"`{name}`" for name in settings["drawings"])
+    return (
+        f"The drawings were read with {reading}.\n\n<details><summary>Their names, in their "
+        f"order</summary>\n\n{names}\n\n</details>"
+    )
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
@@ -486,15 +502,18 @@ def _table_figures(
     found: Mapping[str, Any], table: Mapping[str, Any]
 ) -> dict[str, str]:
     """Captions of a table's pictures, by their files."""
-    if "drawings" in found["settings"]:
-        told = "Generated from the drawings, row by row in the order of their names"
-        return {FREEHAND_SHEET: told}
+    if _is_freehand(found):
+        told = f"Generated from the drawings, row by row in their order, at most {FREEHAND_SHOWN}"
+        return {FREEHAND_FIGURE: told}
     first = next(iter(table["methods"].values()))["label"]
     which = stem(table["direction"], table["style"])
-    return {
-        f"{which}{FIGURE_SUFFIX}": f"Generated: the best three answers, the median, the worst, by the luma SSIM of the {first}",
-        f"{which}_attributes{FIGURE_SUFFIX}": f"Generated: for each attribute the answers of the {first} that miss it most",
+    captions = {
+        f"{which}{FIGURE_SUFFIX}": f"Generated: the best three answers, the median, the worst, by the luma SSIM of the {first}"
     }
+    if "ceilings" in table:
+        told = f"Generated: for each attribute the answers of the {first} that miss it most"
+        captions[f"{which}_attributes{FIGURE_SUFFIX}"] = told
+    return captions
 
 
 def _distortion_figures(found: Mapping[str, Any]) -> dict[str, str]:

@@ -271,6 +271,7 @@ def test_an_unquoted_pattern_is_explained():
         ("distort", "data"),
         ("distort", "output"),
         ("freehand", "input"),
+        ("freehand", "data"),
         ("freehand", "output"),
     ],
 )

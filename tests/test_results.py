@@ -49,6 +49,7 @@ EVALUATION = {
         {
             "direction": "sketch2photo",
             "style": "xdog",
+            "ceilings": {},  # there are attributes
             "methods": {
                 "model": {
                     "label": "contextual GAN",
