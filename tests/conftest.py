@@ -13,6 +13,7 @@ import pytest
 from absl import flags
 from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import install_import_hook
+from tiny_archives import disc, encode
 
 install_import_hook("cgan_jax", "beartype.beartype")
 flags.FLAGS.mark_as_parsed()  # grain reads one
@@ -24,6 +25,21 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="session")
+def discs(tmp_path_factory):
+    """A prepared data set of coloured discs: 12 training and 20 validation pictures."""
+    from cgan_jax import dataset  # after the hook above
+
+    folder = tmp_path_factory.mktemp("pictures")
+    for split, seeds in (("train", range(12)), ("validation", range(20, 40))):
+        (folder / split).mkdir()
+        for seed in seeds:
+            (folder / split / f"{seed:02}.png").write_bytes(encode(disc(seed)))
+    output = tmp_path_factory.mktemp("data") / "discs"
+    dataset.prepare_pairs(str(folder), output, size=16)
+    return output
 
 
 @pytest.fixture(scope="module")

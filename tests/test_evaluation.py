@@ -58,26 +58,13 @@ def evaluate(pairs, training, output, **changes):
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """A prepared data set: 12 training and 20 validation pictures."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for split, seeds in (("train", range(12)), ("validation", range(20, 40))):
-        (folder / split).mkdir()
-        for seed in seeds:
-            (folder / split / f"{seed:02}.png").write_bytes(encode(disc(seed)))
-    output = tmp_path_factory.mktemp("data") / "discs"
-    dataset.prepare_pairs(str(folder), output, size=16)
-    return output
+def pairs(discs):
+    return dataset.open_pairs(discs, "validation")
 
 
 @pytest.fixture(scope="module")
-def pairs(data):
-    return dataset.open_pairs(data, "validation")
-
-
-@pytest.fixture(scope="module")
-def training(data):
-    return dataset.open_pairs(data, "train")
+def training(discs):
+    return dataset.open_pairs(discs, "train")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -123,10 +110,10 @@ def test_an_evaluation_leaves_scores_tables_rows_and_sheets(output):
     assert "| contextual GAN |" in (output / "scores.md").read_text()
 
 
-def test_the_report_says_what_was_done(output, data):
+def test_the_report_says_what_was_done(output, discs):
     report = read_scores(output)
     settings = report["settings"]
-    assert settings["data"] == data.name
+    assert settings["data"] == discs.name
     assert (settings["split"], settings["seed"]) == ("validation", 0)
     assert settings["search"]["num_starts"] == 64
     assert {"jax", "numpy", "dm-pix", "Python"} <= set(report["versions"])
@@ -451,12 +438,12 @@ def test_features_of_users_are_imported_and_scored(pairs, tmp_path):
 
 
 @pytest.fixture
-def evaluate_files(tmp_path, data):
+def evaluate_files(tmp_path, discs):
     """`evaluation.evaluate_files` of a published model, with changes."""
     save_random_model(tmp_path / "model")
 
     def call(
-        *, split="validation", source=data, train=None, conditional=None, **changes
+        *, split="validation", source=discs, train=None, conditional=None, **changes
     ):
         return evaluation.evaluate_files(
             str(tmp_path / "model"),
@@ -489,7 +476,7 @@ def test_a_split_that_is_missing_is_named(evaluate_files):
 
 
 def test_a_conditional_gan_is_scored_beside_the_others(
-    evaluate_files, data, pairs, tmp_path
+    evaluate_files, discs, pairs, tmp_path
 ):
     model = random_conditional()
     model_files.save(tmp_path / "pix", model.variables, model.config)
@@ -535,7 +522,7 @@ def test_any_method_answers_by_one_function(pairs, training, tmp_path):
 
 
 def test_baselines_without_a_training_split_name_the_way_out(
-    evaluate_files, data, tmp_path
+    evaluate_files, discs, tmp_path
 ):
     pictures = tmp_path / "pictures" / "validation"
     pictures.mkdir(parents=True)
@@ -544,7 +531,7 @@ def test_baselines_without_a_training_split_name_the_way_out(
     mean = {"methods": ("mean",), "compare_to": "mean", "source": source}
     with pytest.raises(ValueError, match="has no train pictures.*--train_data"):
         evaluate_files(**mean)
-    assert evaluate_files(**mean, train=data)["settings"]["num_training"] == 12
+    assert evaluate_files(**mean, train=discs)["settings"]["num_training"] == 12
     true = {"methods": ("true",), "compare_to": "true", "source": source}
     assert evaluate_files(**true)["settings"]["num_training"] == 0
 
@@ -558,9 +545,9 @@ def test_missing_dlib_names_the_extra(evaluate_files, monkeypatch):
 run = functools.partial(run_command, "evaluate")
 
 
-def test_the_command_prints_the_table(data, tmp_path):
+def test_the_command_prints_the_table(discs, tmp_path):
     save_random_model(tmp_path / "model")
-    flags = ["--model=model", f"--data={data}", "--nofaces", "--num_examples=2"]
+    flags = ["--model=model", f"--data={discs}", "--nofaces", "--num_examples=2"]
     result = run(tmp_path, *flags, "--methods=mean,true", "--compare_to=mean")
     assert result.returncode == 0, result.stderr
     assert "| mean training photograph |" in result.stdout
@@ -574,13 +561,13 @@ def test_a_conditional_gan_that_no_method_asks_is_noticed(tmp_path):
     assert "error: --conditional is given: add conditional to" in result.stderr
 
 
-def test_the_test_split_prints_a_reminder(data, tmp_path):
+def test_the_test_split_prints_a_reminder(discs, tmp_path):
     save_random_model(tmp_path / "model")
-    flags = ["--model=model", f"--data={data}", "--nofaces", "--split=test"]
+    flags = ["--model=model", f"--data={discs}", "--nofaces", "--split=test"]
     result = run(tmp_path, *flags)
     assert result.returncode == 1
     assert "The test split is for final tables" in result.stderr
-    assert f"error: {data} has no test pictures" in result.stderr
+    assert f"error: {discs} has no test pictures" in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from commands import run_command
 from PIL import Image, ImageDraw
-from tiny_archives import disc, encode
 from tiny_models import random_conditional, random_model, save_random_model
 
 import cgan_jax
@@ -40,19 +39,6 @@ READING = {"invert": "auto", "fit": "letterbox", "frame": "keep", "match_lines":
 HOG = "kernel_distance/HOG and colour histograms"
 FACES = "kernel_distance/dlib face descriptors"
 NUM_DRAWINGS = 8
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """A prepared data set: 10 training and 12 validation pictures."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for split, seeds in (("train", range(10)), ("validation", range(20, 32))):
-        (folder / split).mkdir()
-        for seed in seeds:
-            (folder / split / f"{seed:02}.png").write_bytes(encode(disc(seed)))
-    output = tmp_path_factory.mktemp("data") / "discs"
-    dataset.prepare_pairs(str(folder), output, size=16)
-    return output
 
 
 def draw(path, i):
@@ -113,8 +99,8 @@ def read(files):
     return found
 
 
-def compare(data, files, output, **changes):
-    pairs, training = (dataset.open_pairs(data, x) for x in ("validation", "train"))
+def compare(discs, files, output, **changes):
+    pairs, training = (dataset.open_pairs(discs, x) for x in ("validation", "train"))
     means = Means(random_model(), SEARCH, training, random_conditional())
     return freehand.compare(
         means, read(files), pairs, "xdog", output, plan(**changes), reading=READING
@@ -122,9 +108,9 @@ def compare(data, files, output, **changes):
 
 
 @pytest.fixture(scope="module")
-def output(data, files, tmp_path_factory):
+def output(discs, files, tmp_path_factory):
     output = tmp_path_factory.mktemp("results") / "new" / "drawn"
-    compare(data, files, output)
+    compare(discs, files, output)
     return output
 
 
@@ -155,7 +141,7 @@ def test_what_needs_a_true_photograph_is_not_scored(report):
     assert report["settings"]["drawings"] == [str(i) for i in range(NUM_DRAWINGS)]
     assert report["settings"]["num_examples"] == NUM_DRAWINGS
     assert report["settings"]["reading"] == READING
-    assert report["settings"]["num_references"] == 12  # none is an example
+    assert report["settings"]["num_references"] == 20  # none is an example
     assert report["notes"][0].startswith("no photograph belongs to a drawing")
 
 
@@ -164,10 +150,10 @@ def rows_of(output, method):
         return [row for row in csv.DictReader(file) if row["method"] == method]
 
 
-def test_scores_are_those_of_the_answers(report, output, data, files):
+def test_scores_are_those_of_the_answers(report, output, discs, files):
     """Recomputed for answers that are known without the module."""
     task = freehand._task(read(files), "xdog")
-    training = dataset.open_pairs(data, "train")
+    training = dataset.open_pairs(discs, "train")
     means = Means(None, None, training, random_conditional())
     (table,) = report["tables"]
     found = {}
@@ -225,25 +211,25 @@ def test_the_figure_holds_what_was_generated_and_no_more(output, files):
 
 
 def test_a_second_run_completes_nothing_anew(
-    data, files, output, report, tmp_path, monkeypatch
+    discs, files, output, report, tmp_path, monkeypatch
 ):
     def fail(*args, **kwargs):
         raise AssertionError("completed anew")
 
     shutil.copytree(output / "cache", tmp_path / "cache")
     monkeypatch.setattr(answers.complete, "search_targets", fail)
-    again = compare(data, files[::-1], tmp_path)
+    again = compare(discs, files[::-1], tmp_path)
     (table,), (before,) = again["tables"], report["tables"]
     one, other = (x["methods"]["model"]["scores"]["sketch_kl"] for x in (table, before))
     assert one["value"] == pytest.approx(other["value"])
 
 
 def test_more_drawings_than_a_sheet_holds_are_all_scored(
-    data, files, tmp_path, monkeypatch
+    discs, files, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(results, "FREEHAND_SHOWN", 4)
     methods = ("conditional", "mean")
-    compare(data, files, tmp_path, methods=methods, compare_to="mean", use_faces=False)
+    compare(discs, files, tmp_path, methods=methods, compare_to="mean", use_faces=False)
     assert len(rows_of(tmp_path, "mean")) == NUM_DRAWINGS
     with Image.open(tmp_path / "freehand_generated.png") as image:
         assert image.size == (4 + 3 * 36, 16 + 4 + 2 * 36)
@@ -251,10 +237,10 @@ def test_more_drawings_than_a_sheet_holds_are_all_scored(
         assert image.size == (4 + 4 * 36, 16 + 4 + 4 * 36)
 
 
-def test_few_drawings_have_no_realism_and_say_so(data, files, tmp_path):
+def test_few_drawings_have_no_realism_and_say_so(discs, files, tmp_path):
     methods = {"methods": ("mean",), "compare_to": "mean", "use_faces": False}
     (tmp_path / "freehand_generated.png").write_bytes(b"of an earlier run")
-    report = compare(data, files[:2], tmp_path, **methods)
+    report = compare(discs, files[:2], tmp_path, **methods)
     (table,) = report["tables"]
     assert set(table["methods"]["mean"]["scores"]) == {"sketch_kl", "sketch_f"}
     assert report["notes"][1].startswith("realism is not scored: it takes 8 drawings")
@@ -274,20 +260,22 @@ def test_the_document_has_a_section_with_the_sheet(output, tmp_path):
     assert figures == ["results_drawn_freehand.png"]
 
 
-def test_the_true_photographs_cannot_be_asked_for(data, files, tmp_path):
+def test_the_true_photographs_cannot_be_asked_for(discs, files, tmp_path):
     with pytest.raises(ValueError, match="leave true out of --methods"):
-        compare(data, files, tmp_path, methods=("model", "true"))
+        compare(discs, files, tmp_path, methods=("model", "true"))
 
 
 run = functools.partial(run_command, "freehand")
 
 
-def test_a_drawing_that_cannot_be_used_is_named_and_the_others_answered(data, tmp_path):
+def test_a_drawing_that_cannot_be_used_is_named_and_the_others_answered(
+    discs, tmp_path
+):
     save_random_model(tmp_path / "model")
     (tmp_path / "in" / "sub").mkdir(parents=True)
     draw(tmp_path / "in" / "sub" / "good.png", 0)
     Image.new("L", (40, 40), "white").save(tmp_path / "in" / "blank.png")
-    flags = ["--model=model", "--input=in", f"--data={data}", "--nofaces"]
+    flags = ["--model=model", "--input=in", f"--data={discs}", "--nofaces"]
     result = run(tmp_path, *flags, "--methods=mean", "--output=out")
     assert result.returncode == 1
     assert "blank.png: the drawing is blank" in result.stderr
@@ -298,10 +286,10 @@ def test_a_drawing_that_cannot_be_used_is_named_and_the_others_answered(data, tm
     assert "1 could not be used: blank" in report["notes"]
 
 
-def test_no_usable_drawing_is_an_error(data, tmp_path):
+def test_no_usable_drawing_is_an_error(discs, tmp_path):
     save_random_model(tmp_path / "model")
     Image.new("L", (40, 40), "white").save(tmp_path / "blank.png")
-    flags = ["--model=model", "--input=blank.png", f"--data={data}", "--nofaces"]
+    flags = ["--model=model", "--input=blank.png", f"--data={discs}", "--nofaces"]
     result = run(tmp_path, *flags, "--methods=mean", "--output=out")
     assert result.returncode == 1
     assert "error: none of the drawings can be used" in result.stderr

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from commands import run_command
 from PIL import Image
-from tiny_archives import disc, encode
 from tiny_models import random_conditional, random_model, save_random_model
 
 from cgan_jax import answers, dataset, faces, intervals, results, robustness
@@ -25,19 +24,6 @@ METHODS = ("model", "conditional", "nearest_kl", "mean")
 STRENGTHS = {"warp": [1.0, 4.0], "drop": [], "thicken": [2.0]}
 HOG = "kernel_distance/HOG and colour histograms"
 POINTS = [("none", 0.0), ("warp", 1.0), ("warp", 4.0), ("thicken", 2.0)]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """A prepared data set: 10 training and 20 validation pictures."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for split, seeds in (("train", range(10)), ("validation", range(20, 40))):
-        (folder / split).mkdir()
-        for seed in seeds:
-            (folder / split / f"{seed:02}.png").write_bytes(encode(disc(seed)))
-    output = tmp_path_factory.mktemp("data") / "discs"
-    dataset.prepare_pairs(str(folder), output, size=16)
-    return output
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -66,8 +52,8 @@ def plan(**changes):
     return Plan(**settings | changes)
 
 
-def measure(data, output, strengths=STRENGTHS, **changes):
-    pairs, training = (dataset.open_pairs(data, x) for x in ("validation", "train"))
+def measure(discs, output, strengths=STRENGTHS, **changes):
+    pairs, training = (dataset.open_pairs(discs, x) for x in ("validation", "train"))
     return robustness.measure(
         random_model(),
         pairs,
@@ -81,9 +67,9 @@ def measure(data, output, strengths=STRENGTHS, **changes):
 
 
 @pytest.fixture(scope="module")
-def output(data, tmp_path_factory):
+def output(discs, tmp_path_factory):
     output = tmp_path_factory.mktemp("results") / "new" / "distorted"
-    measure(data, output)
+    measure(discs, output)
     return output
 
 
@@ -127,8 +113,8 @@ def test_every_method_is_scored_at_every_strength(report):
     assert note.startswith("the F-score is against the sketch that was given")
 
 
-def test_the_photograph_asked_for_is_the_one_of_the_sketch_as_it_was(data):
-    pairs = dataset.open_pairs(data, "validation")
+def test_the_photograph_asked_for_is_the_one_of_the_sketch_as_it_was(discs):
+    pairs = dataset.open_pairs(discs, "validation")
     task = answers.read_task(pairs, np.arange(3), "xdog")
     given = robustness.distorted(task, Point("thicken", 2.0), 0)
     np.testing.assert_array_equal(given.truth, task.truth)
@@ -214,19 +200,19 @@ def test_the_published_sheet_holds_what_was_generated_and_no_more(output):
     assert {p.tobytes() for p in shown} <= known and len(known) == 8 * len(POINTS)
 
 
-def test_a_second_run_completes_nothing_anew(data, output, report, monkeypatch):
+def test_a_second_run_completes_nothing_anew(discs, output, report, monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("completed anew")
 
     monkeypatch.setattr(answers.complete, "search_targets", fail)
     fewer = {"warp": [4.0], "drop": [], "thicken": []}
-    again = measure(data, output.parent / "distorted", fewer)
+    again = measure(discs, output.parent / "distorted", fewer)
     assert row(again, "warp", 4.0, "model") == row(report, "warp", 4.0, "model")
 
 
-def test_small_sets_have_no_realism_and_say_so(data, tmp_path):
+def test_small_sets_have_no_realism_and_say_so(discs, tmp_path):
     true = {"methods": ("true",), "compare_to": "true", "use_faces": False}
-    report = measure(data, tmp_path, num_examples=4, **true)
+    report = measure(discs, tmp_path, num_examples=4, **true)
     assert set(report["rows"][0]["scores"]) == {"ssim_luma", "sketch_f"}
     note, _ = report["notes"]
     assert note.startswith("realism is not scored: it takes 8 examples and as many")
@@ -260,9 +246,9 @@ def test_strengths_that_cannot_be_are_explained(strengths, message):
 run = functools.partial(run_command, "distort")
 
 
-def test_the_command_prints_the_tables(data, tmp_path):
+def test_the_command_prints_the_tables(discs, tmp_path):
     save_random_model(tmp_path / "model")
-    flags = ["--model=model", f"--data={data}", "--nofaces", "--num_examples=2"]
+    flags = ["--model=model", f"--data={discs}", "--nofaces", "--num_examples=2"]
     flags += ["--methods=mean", "--warp=", "--drop=0.5", "--thicken="]
     result = run(tmp_path, *flags)
     assert result.returncode == 0, result.stderr
@@ -270,18 +256,18 @@ def test_the_command_prints_the_tables(data, tmp_path):
     assert "### warp" not in result.stdout
 
 
-def test_the_command_names_a_flag_that_is_no_list_of_numbers(data, tmp_path):
-    result = run(tmp_path, f"--data={data}", "--warp=1,two")
+def test_the_command_names_a_flag_that_is_no_list_of_numbers(discs, tmp_path):
+    result = run(tmp_path, f"--data={discs}", "--warp=1,two")
     assert result.returncode == 1
     assert "error: --warp=1,two is no list of numbers" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_files_are_read_in_the_models_style(data, tmp_path):
+def test_files_are_read_in_the_models_style(discs, tmp_path):
     save_random_model(tmp_path / "model")
     report = robustness.measure_files(
         str(tmp_path / "model"),
-        str(data),
+        str(discs),
         None,
         "validation",
         tmp_path / "out",
@@ -293,4 +279,4 @@ def test_files_are_read_in_the_models_style(data, tmp_path):
         features=[],
     )
     assert report["settings"]["style"] == "xdog"
-    assert report["settings"]["num_training"] == 10
+    assert report["settings"]["num_training"] == 12
