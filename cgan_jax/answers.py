@@ -112,10 +112,10 @@ class Means(NamedTuple):
       conditional: answers as `conditional`.
     """
 
-    model: Model | None
-    search: Search | None
-    training: Pairs | None
-    conditional: ConditionalModel | None
+    model: Model | None = None
+    search: Search | None = None
+    training: Pairs | None = None
+    conditional: ConditionalModel | None = None
 
 
 class Answers(NamedTuple):

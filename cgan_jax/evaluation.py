@@ -213,14 +213,11 @@ def galleries(
 
 
 def evaluate(
-    model: Model | None,
+    means: Means,
     pairs: Pairs,
-    training: Pairs | None,
-    search: Search | None,
     output: Path,
     plan: Plan,
     *,
-    conditional: ConditionalModel | None = None,
     identities: Mapping[str, str] | None = None,
     features: Mapping[str, FeatureFn] | None = None,
 ) -> dict[str, Any]:
@@ -235,13 +232,10 @@ def evaluate(
     repeats them.
 
     Args:
-      model: answers as `model`; None if the plan does without.
+      means: what the methods answer with.
       pairs: the split to draw the examples from.
-      training: for the baselines that answer with training photographs.
-      search: of the model.
       output: the folder to write.
       plan: what is scored.
-      conditional: answers as `conditional`, to sketches; None if the plan does without.
       identities: who is shown, by the picture's name; what the pairs say if not given.
       features: further ones for realism, by name.
 
@@ -253,7 +247,6 @@ def evaluate(
       FacesError: faces shall be described and dlib is missing.
     """
     began = time.monotonic()
-    means = Means(model, search, training, conditional)
     check(means, plan)
     chosen = choose_examples(len(pairs), plan.num_examples, plan.seed)
     output.mkdir(parents=True, exist_ok=True)
@@ -299,106 +292,64 @@ def evaluate(
     return report
 
 
-def evaluate_files(
-    model: str,
-    data: str,
-    train_data: str | None,
-    split: str,
-    output: Path,
-    plan: Plan,
-    *,
-    styles: Sequence[str] | None,
-    search: Mapping[str, Any],
-    cache_dir: str | Path,
-    conditional: str | None = None,
-    identities: str | None,
-    features: Sequence[str],
-) -> dict[str, Any]:
-    """`evaluate` for a model and data that are given by name.
+class Files(NamedTuple):
+    """What is given by name.
 
-    Args:
+    Attributes:
       model: a bundled model, the folder of a published one, or a workdir; not read where
         a conditional GAN is given and no method asks for the model.
       data: a prepared data set, or a source as for `dataset.prepare_pairs`.
-      train_data: the same for the baselines; `data` if not given.
       split: of `data`; the baselines take `train`.
-      output: the folder to write.
-      plan: what is scored.
-      styles: of the sketches; those of the model that is read if not given.
       search: the fields of `projection.Search`.
       cache_dir: holds the data sets that are prepared from sources.
+      train_data: as `data`, for the baselines; `data` if not given.
       conditional: the folder of a published conditional GAN, or a workdir.
-      identities: a file for `read_identities`.
-      features: names for `import_features`.
+      styles: of the sketches; those of the model that is read if not given.
+    """
+
+    model: str
+    data: str
+    split: str
+    search: Mapping[str, Any]
+    cache_dir: str | Path
+    train_data: str | None = None
+    conditional: str | None = None
+    styles: Sequence[str] | None = None
+
+
+def open_files(files: Files, plan: Plan) -> tuple[Means, Pairs]:
+    """What the plan's methods need, and the split.
 
     Raises:
       ModelError: there is no such model.
       FileNotFoundError: there is no such data.
-      ValueError: it has no such split or style, and as of `evaluate`.
-    """
-    known = read_identities(Path(identities)) if identities else None
-    means, pairs = open_files(
-        model,
-        data,
-        train_data,
-        split,
-        plan,
-        styles=styles,
-        search=search,
-        cache_dir=cache_dir,
-        conditional=conditional,
-    )
-    return evaluate(
-        means.model,
-        pairs,
-        means.training,
-        means.search,
-        output,
-        plan,
-        conditional=means.conditional,
-        identities=known,
-        features={name: import_features(name) for name in features},
-    )
-
-
-def open_files(
-    model: str,
-    data: str,
-    train_data: str | None,
-    split: str,
-    plan: Plan,
-    *,
-    styles: Sequence[str] | None,
-    search: Mapping[str, Any],
-    cache_dir: str | Path,
-    conditional: str | None,
-) -> tuple[Means, Pairs]:
-    """What the methods need, and the split, that are given by name.
-
-    Arguments and errors are those of `evaluate_files`.
+      ValueError: it has no such split or style.
+      FacesError: faces shall be described and dlib is missing.
     """
     check_faces(plan)
-    drawing = complete.load_conditional(conditional) if conditional else None
+    drawing = (
+        complete.load_conditional(files.conditional) if files.conditional else None
+    )
     loaded = None
     if drawing is None or MODEL in plan.methods:
-        loaded = complete.load_model(model)
+        loaded = complete.load_model(files.model)
     described = loaded or drawing
     assert described is not None
-    wanted = list(styles or described.config["style"].split(","))
+    wanted = list(files.styles or described.config["style"].split(","))
     if loaded is not None and drawing is not None:
-        _check_alike(loaded, drawing, styles)
+        _check_alike(loaded, drawing, files.styles)
     prepare = functools.partial(
         find_or_prepare,
-        cache_dir=Path(cache_dir).expanduser(),
+        cache_dir=Path(files.cache_dir).expanduser(),
         size=described.models.gen.height,
         styles=wanted,
     )
-    pairs = open_pairs(prepare(data), split, wanted)
+    pairs = open_pairs(prepare(files.data), files.split, wanted)
     training = None
     if answering.needs_training(plan.methods):
-        training = _open_training(prepare(train_data or data), wanted)
-    asked = Search(**search) if loaded else None
-    return Means(loaded, asked, training, drawing), pairs
+        training = _open_training(prepare(files.train_data or files.data), wanted)
+    search = Search(**files.search) if loaded else None
+    return Means(loaded, search, training, drawing), pairs
 
 
 def _check_alike(

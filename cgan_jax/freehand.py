@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,14 +42,16 @@ class Drawing(NamedTuple):
 
 
 def read_drawings(
-    files: Sequence[InputFile], prepare: Callable[[inputs.Grey], inputs.Grey]
+    files: Sequence[InputFile], size: int, reading: Mapping[str, Any]
 ) -> tuple[list[Drawing], list[str]]:
     """The drawings, and the names of those that cannot be used: the log says why.
 
     Args:
       files: the pictures.
-      prepare: turns one, brightness in [0, 1], into a sketch in [0, 1].
+      size: side of their sketches.
+      reading: options of `drawings.prepare_drawing`.
     """
+    prepare = functools.partial(prepare_drawing, size=size, **reading)
     found, unusable = [], []
     for path, name in files:
         try:
@@ -67,7 +69,6 @@ def compare(
     means: Means,
     drawings: Sequence[Drawing],
     pairs: Pairs,
-    style: str,
     output: Path,
     plan: Plan,
     *,
@@ -85,11 +86,11 @@ def compare(
     Args:
       means: what the methods answer with.
       drawings: what is answered.
-      pairs: a split whose photographs realism is compared with.
-      style: that the drawings stand for; answers are drawn again in it.
+      pairs: a split whose photographs realism is compared with; drawings stand for its
+        first style, and answers are drawn again in it.
       output: the folder to write.
       plan: what is scored; all drawings are, and photographs are asked for.
-      reading: how they were brought to the model's frame, for the report.
+      reading: how they were read, for the report.
       unusable: names of further drawings, for the report.
       features: further ones for realism, by name.
 
@@ -102,12 +103,12 @@ def compare(
       FacesError: faces shall be described and dlib is missing.
     """
     began = time.monotonic()
-    _check_methods(plan)
+    check_methods(plan.methods)
     if not drawings:
         raise ValueError("none of the drawings can be used")
     plan = dataclasses.replace(plan, num_examples=len(drawings))
     evaluation.check(means, plan)
-    task = _task(drawings, style)
+    task = _task(drawings, pairs.styles[0])
     around = evaluation.surroundings(
         pairs, np.zeros(0, int), task, plan, {}, features or {}
     )
@@ -130,7 +131,7 @@ def compare(
             "scoring": now - scoring_began,
             "answers": seconds,
         },
-        "notes": _notes(scored, style, unusable),
+        "notes": _notes(scored, task.style, unusable),
         "tables": [evaluation.tabulate(task, scored, plan)],
     }
     rows = evaluation.example_rows(task, scored)
@@ -138,64 +139,9 @@ def compare(
     return report
 
 
-def compare_files(
-    model: str,
-    data: str,
-    train_data: str | None,
-    split: str,
-    files: Sequence[InputFile],
-    output: Path,
-    plan: Plan,
-    *,
-    reading: Mapping[str, Any],
-    style: str | None,
-    search: Mapping[str, Any],
-    cache_dir: str | Path,
-    conditional: str | None = None,
-    features: Sequence[str],
-) -> int:
-    """`compare` for a model and data that are given by name.
-
-    Arguments and errors are those of `evaluation.evaluate_files`, but for:
-
-    Args:
-      files: the drawings.
-      reading: options of `drawings.prepare_drawing`.
-      style: that they stand for; the model's first if not given.
-
-    Returns:
-      The number of drawings that could not be used.
-    """
-    _check_methods(plan)
-    means, pairs = evaluation.open_files(
-        model,
-        data,
-        train_data,
-        split,
-        plan,
-        styles=[style] if style else None,
-        search=search,
-        cache_dir=cache_dir,
-        conditional=conditional,
-    )
-    prepare = functools.partial(prepare_drawing, size=pairs.manifest["size"], **reading)
-    drawings, unusable = read_drawings(files, prepare)
-    compare(
-        means,
-        drawings,
-        pairs,
-        pairs.styles[0],
-        output,
-        plan,
-        reading=reading,
-        unusable=unusable,
-        features={name: evaluation.import_features(name) for name in features},
-    )
-    return len(unusable)
-
-
-def _check_methods(plan: Plan) -> None:
-    if TRUE in plan.methods:
+def check_methods(methods: Sequence[str]) -> None:
+    """Refuses the true photographs, with a ValueError: there are none."""
+    if TRUE in methods:
         raise ValueError(
             "no photograph belongs to a drawing by hand: leave true out of --methods"
         )

@@ -22,11 +22,8 @@ from matplotlib.figure import Figure
 from cgan_jax import answers as answering
 from cgan_jax import evaluation, plots, results, sheets, sketch_errors
 from cgan_jax.answers import LABELS, Answers, Means, Task
-from cgan_jax.baselines.conditional_files import ConditionalModel
 from cgan_jax.dataset import Pairs
 from cgan_jax.evaluation import FeatureFn, Plan, Scored, Surroundings
-from cgan_jax.model_files import Model
-from cgan_jax.projection import Search
 from cgan_jax.results import UNDISTORTED
 
 # Of `results.SCORES`: likeness, realism, and whether the given strokes are kept.
@@ -87,15 +84,12 @@ def distorted(task: Task, point: Point, seed: int) -> Task:
 
 
 def measure(
-    model: Model | None,
+    means: Means,
     pairs: Pairs,
-    training: Pairs | None,
-    search: Search | None,
     output: Path,
     plan: Plan,
     strengths: Strengths,
     *,
-    conditional: ConditionalModel | None = None,
     features: Mapping[str, FeatureFn] | None = None,
 ) -> dict[str, Any]:
     """Scores all methods on sketches of the pairs' first style at each strength.
@@ -107,15 +101,12 @@ def measure(
     on where it stopped.
 
     Args:
-      model: answers as `model`; None if the plan does without.
+      means: what the methods answer with.
       pairs: the split to draw the examples from.
-      training: for the baselines that answer with training photographs.
-      search: of the model.
       output: the folder to write.
       plan: what is scored; photographs are asked for, and methods compared with
         themselves.
       strengths: of the distortions.
-      conditional: answers as `conditional`; None if the plan does without.
       features: further ones for realism, by name.
 
     Returns:
@@ -126,7 +117,6 @@ def measure(
       FacesError: faces shall be described and dlib is missing.
     """
     began = time.monotonic()
-    means = Means(model, search, training, conditional)
     evaluation.check(means, plan)
     chosen = evaluation.choose_examples(len(pairs), plan.num_examples, plan.seed)
     task = answering.read_task(pairs, chosen, pairs.styles[0])
@@ -161,54 +151,6 @@ def measure(
     }
     _write(output, report)
     return report
-
-
-def measure_files(
-    model: str,
-    data: str,
-    train_data: str | None,
-    split: str,
-    output: Path,
-    plan: Plan,
-    strengths: Strengths,
-    *,
-    style: str | None,
-    search: Mapping[str, Any],
-    cache_dir: str | Path,
-    conditional: str | None = None,
-    features: Sequence[str],
-) -> dict[str, Any]:
-    """`measure` for a model and data that are given by name.
-
-    Arguments and errors are those of `evaluation.evaluate_files`, but for:
-
-    Args:
-      strengths: of the distortions.
-      style: of the sketches; the model's first if not given.
-    """
-    points(strengths)
-    means, pairs = evaluation.open_files(
-        model,
-        data,
-        train_data,
-        split,
-        plan,
-        styles=[style] if style else None,
-        search=search,
-        cache_dir=cache_dir,
-        conditional=conditional,
-    )
-    return measure(
-        means.model,
-        pairs,
-        means.training,
-        means.search,
-        output,
-        plan,
-        strengths,
-        conditional=means.conditional,
-        features={name: evaluation.import_features(name) for name in features},
-    )
 
 
 def _score(

@@ -46,29 +46,21 @@ def main(argv: list[str]) -> None:
     from cgan_jax import evaluation, robustness, sketch_errors
 
     try:
-        plan = evaluation.Plan(
+        strengths = {kind: _numbers(kind) for kind in sketch_errors.KINDS}
+        robustness.points(strengths)  # refuses what cannot be before anything is read
+        plan = held_out.plan(
             directions=("sketch2photo",),
-            methods=tuple(FLAGS.methods),
             num_examples=FLAGS.num_examples,
             num_answers=1,
-            compare_to=FLAGS.methods[0] if FLAGS.methods else "",
-            seed=FLAGS.seed,
-            block_size=FLAGS.block_size,
-            use_faces=FLAGS.faces,
+            compare_to=next(iter(FLAGS.methods), ""),
         )
-        robustness.measure_files(
-            FLAGS.model,
-            FLAGS.data,
-            FLAGS.train_data,
-            FLAGS.split,
+        features = held_out.features()
+        robustness.measure(
+            *evaluation.open_files(held_out.files(), plan),
             Path(FLAGS.output),
             plan,
-            {kind: _numbers(kind) for kind in sketch_errors.KINDS},
-            style=FLAGS.style,
-            search=searches.fields(),
-            cache_dir=held_out.CACHE_DIR,
-            conditional=FLAGS.conditional,
-            features=FLAGS.features,
+            strengths,
+            features=features,
         )
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")

@@ -42,31 +42,23 @@ def main(argv: list[str]) -> None:
     held_out.check()
     from cgan_jax import evaluation  # after the flags: --help stays fast
 
-    search = searches.fields()
     try:
-        plan = evaluation.Plan(
+        files = held_out.files()
+        plan = held_out.plan(
             directions=tuple(FLAGS.direction),
-            methods=tuple(FLAGS.methods),
             num_examples=FLAGS.num_examples,
-            num_answers=search["num_candidates"],
+            num_answers=files.search["num_candidates"],
             compare_to=FLAGS.compare_to,
-            seed=FLAGS.seed,
-            block_size=FLAGS.block_size,
-            use_faces=FLAGS.faces,
         )
-        evaluation.evaluate_files(
-            FLAGS.model,
-            FLAGS.data,
-            FLAGS.train_data,
-            FLAGS.split,
+        who = FLAGS.identities
+        known = evaluation.read_identities(Path(who)) if who else None
+        features = held_out.features()
+        evaluation.evaluate(
+            *evaluation.open_files(files, plan),
             Path(FLAGS.output),
             plan,
-            styles=FLAGS.style,
-            search=search,
-            cache_dir=held_out.CACHE_DIR,
-            conditional=FLAGS.conditional,
-            identities=FLAGS.identities,
-            features=FLAGS.features,
+            identities=known,
+            features=features,
         )
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")

@@ -51,31 +51,27 @@ def _compare(output: Path) -> int:
     from cgan_jax import evaluation, freehand, input_files
 
     files = input_files.find_inputs(FLAGS.input, output)
-    plan = evaluation.Plan(
+    freehand.check_methods(FLAGS.methods)  # before anything is read
+    plan = held_out.plan(
         directions=("sketch2photo",),
-        methods=tuple(FLAGS.methods),
         num_examples=len(files),
         num_answers=1,
-        compare_to=FLAGS.methods[0] if FLAGS.methods else "",
-        seed=FLAGS.seed,
-        block_size=FLAGS.block_size,
-        use_faces=FLAGS.faces,
+        compare_to=next(iter(FLAGS.methods), ""),
     )
-    return freehand.compare_files(
-        FLAGS.model,
-        FLAGS.data,
-        FLAGS.train_data,
-        FLAGS.split,
-        files,
+    features, reading = held_out.features(), drawn.options()
+    means, pairs = evaluation.open_files(held_out.files(), plan)
+    found, unusable = freehand.read_drawings(files, pairs.manifest["size"], reading)
+    freehand.compare(
+        means,
+        found,
+        pairs,
         output,
         plan,
-        reading=drawn.options(),
-        style=FLAGS.style,
-        search=searches.fields(),
-        cache_dir=held_out.CACHE_DIR,
-        conditional=FLAGS.conditional,
-        features=FLAGS.features,
+        reading=reading,
+        unusable=unusable,
+        features=features,
     )
+    return len(unusable)
 
 
 def run() -> None:

@@ -1,6 +1,7 @@
 """Flags of commands that score answers to held-out pictures."""
 
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -41,6 +42,43 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer("block_size", 1, "Examples searched for side by side.", 1)
 CACHE_DIR = default.get_config().data.cache_dir
+
+
+def files() -> Any:
+    """The `evaluation.Files` that the flags name; a command's --style is one or a list."""
+    from cgan_jax.evaluation import Files  # after the flags: --help stays fast
+
+    style: str | list[str] | None = FLAGS.style
+    return Files(
+        FLAGS.model,
+        FLAGS.data,
+        FLAGS.split,
+        searches.fields(),
+        CACHE_DIR,
+        FLAGS.train_data,
+        FLAGS.conditional,
+        [style] if isinstance(style, str) else style,
+    )
+
+
+def plan(**rest: Any) -> Any:
+    """The `evaluation.Plan` of the flags and the rest."""
+    from cgan_jax.evaluation import Plan  # as above
+
+    return Plan(
+        methods=tuple(FLAGS.methods),
+        seed=FLAGS.seed,
+        block_size=FLAGS.block_size,
+        use_faces=FLAGS.faces,
+        **rest,
+    )
+
+
+def features() -> dict[str, Any]:
+    """The functions that --features names."""
+    from cgan_jax import evaluation  # as above
+
+    return {name: evaluation.import_features(name) for name in FLAGS.features}
 
 
 def check() -> None:

@@ -16,9 +16,10 @@ from tiny_archives import disc, encode
 from tiny_models import random_conditional, random_model, save_random_model
 
 from cgan_jax import answers, dataset, evaluation, faces, intervals, model_files
+from cgan_jax.answers import Means
 from cgan_jax.baselines import conditional_files
 from cgan_jax.configs import default
-from cgan_jax.evaluation import FACES, Plan
+from cgan_jax.evaluation import FACES, Files, Plan
 from cgan_jax.model_files import ModelError
 from cgan_jax.projection import Search
 from cgan_jax.sources import Example
@@ -47,13 +48,10 @@ def plan(**changes):
 def evaluate(pairs, training, output, **changes):
     """By all methods, of models that are random."""
     return evaluation.evaluate(
-        random_model(),
+        Means(random_model(), SEARCH, training, random_conditional()),
         pairs,
-        training,
-        SEARCH,
         output,
         plan(**changes),
-        conditional=random_conditional(),
     )
 
 
@@ -267,9 +265,7 @@ def test_faces_are_verified_and_identified(fake_faces, pairs, tmp_path):
     methods = plan(
         methods=("true",), compare_to="true", use_faces=True, num_examples=10
     )
-    report = evaluation.evaluate(
-        None, pairs, None, None, tmp_path, methods, identities=who
-    )
+    report = evaluation.evaluate(Means(), pairs, tmp_path, methods, identities=who)
     rows = read_rows(tmp_path)
     assert report["settings"]["num_people"] == 10
     assert 0 < value(report, "true", "face_found") < 1
@@ -286,7 +282,7 @@ def test_attributes_are_correlated_with_the_truth(
     methods = plan(methods=("model", "nearest_l2", "true"), use_faces=True)
     methods = dataclasses.replace(methods, num_examples=10, num_answers=1)
     report = evaluation.evaluate(
-        random_model(), pairs, training, SEARCH, tmp_path, methods
+        Means(random_model(), SEARCH, training), pairs, tmp_path, methods
     )
     yaw = "attribute/yaw"
     assert value(report, "true", yaw) == pytest.approx(1)
@@ -325,7 +321,7 @@ def test_a_gallery_holds_one_other_photograph_of_each_person_with_two():
 
 def test_nobody_known_twice_means_no_identification(fake_faces, pairs, tmp_path):
     methods = plan(methods=("true",), compare_to="true", use_faces=True)
-    report = evaluation.evaluate(None, pairs, None, None, tmp_path, methods)
+    report = evaluation.evaluate(Means(), pairs, tmp_path, methods)
     assert "rank_1" not in report["tables"][0]["methods"]["true"]["scores"]
     assert any("no identification" in note for note in report["notes"])
 
@@ -423,10 +419,8 @@ def test_features_of_users_are_imported_and_scored(pairs, tmp_path):
     fn = evaluation.import_features("numpy:ravel")
     assert fn is np.ravel
     report = evaluation.evaluate(
-        None,
+        Means(),
         pairs,
-        None,
-        None,
         tmp_path,
         plan(methods=("true",), compare_to="true", num_examples=8),
         features={"numpy:ravel": fn},
@@ -439,26 +433,24 @@ def test_features_of_users_are_imported_and_scored(pairs, tmp_path):
 
 @pytest.fixture
 def evaluate_files(tmp_path, discs):
-    """`evaluation.evaluate_files` of a published model, with changes."""
+    """`evaluation.evaluate` of a published model, with changes."""
     save_random_model(tmp_path / "model")
 
     def call(
         *, split="validation", source=discs, train=None, conditional=None, **changes
     ):
-        return evaluation.evaluate_files(
+        files = Files(
             str(tmp_path / "model"),
             str(source),
-            train and str(train),
             split,
-            tmp_path / "out",
-            plan(**{"num_examples": 1} | changes),
-            styles=None,
-            search=dict(default.get_config().projection) | BUDGET,
-            cache_dir=tmp_path / "cache",
-            conditional=conditional,
-            identities=None,
-            features=[],
+            dict(default.get_config().projection) | BUDGET,
+            tmp_path / "cache",
+            train and str(train),
+            conditional,
         )
+        wanted = plan(**{"num_examples": 1} | changes)
+        means, found = evaluation.open_files(files, wanted)
+        return evaluation.evaluate(means, found, tmp_path / "out", wanted)
 
     return call
 
@@ -510,7 +502,7 @@ def test_a_conditional_gan_is_scored_beside_the_others(
 def test_any_method_answers_by_one_function(pairs, training, tmp_path):
     chosen = evaluation.choose_examples(len(pairs), 2, 0)
     task = answers.read_task(pairs, chosen, "xdog")
-    means = answers.Means(random_model(), SEARCH, training, random_conditional())
+    means = Means(random_model(), SEARCH, training, random_conditional())
     options = {"cache": tmp_path, "count": 2, "seed": 0, "block_size": 2}
     found = {m: answers.answer(m, task, means, **options).pictures for m in ALL}
     counts = {method: len(pictures[0]) for method, pictures in found.items()}

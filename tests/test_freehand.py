@@ -93,8 +93,7 @@ def plan(**changes):
 
 
 def read(files):
-    prepare = functools.partial(freehand.prepare_drawing, size=16, **READING)
-    found, unusable = freehand.read_drawings(files, prepare)
+    found, unusable = freehand.read_drawings(files, 16, READING)
     assert not unusable
     return found
 
@@ -103,7 +102,7 @@ def compare(discs, files, output, **changes):
     pairs, training = (dataset.open_pairs(discs, x) for x in ("validation", "train"))
     means = Means(random_model(), SEARCH, training, random_conditional())
     return freehand.compare(
-        means, read(files), pairs, "xdog", output, plan(**changes), reading=READING
+        means, read(files), pairs, output, plan(**changes), reading=READING
     )
 
 
@@ -154,7 +153,7 @@ def test_scores_are_those_of_the_answers(report, output, discs, files):
     """Recomputed for answers that are known without the module."""
     task = freehand._task(read(files), "xdog")
     training = dataset.open_pairs(discs, "train")
-    means = Means(None, None, training, random_conditional())
+    means = Means(training=training, conditional=random_conditional())
     (table,) = report["tables"]
     found = {}
     for method in ("conditional", "nearest_kl"):

@@ -12,6 +12,7 @@ from PIL import Image
 from tiny_models import random_conditional, random_model, save_random_model
 
 from cgan_jax import answers, dataset, faces, intervals, results, robustness
+from cgan_jax.answers import Means
 from cgan_jax.configs import default
 from cgan_jax.evaluation import Plan
 from cgan_jax.projection import Search
@@ -54,16 +55,8 @@ def plan(**changes):
 
 def measure(discs, output, strengths=STRENGTHS, **changes):
     pairs, training = (dataset.open_pairs(discs, x) for x in ("validation", "train"))
-    return robustness.measure(
-        random_model(),
-        pairs,
-        training,
-        SEARCH,
-        output,
-        plan(**changes),
-        strengths,
-        conditional=random_conditional(),
-    )
+    means = Means(random_model(), SEARCH, training, random_conditional())
+    return robustness.measure(means, pairs, output, plan(**changes), strengths)
 
 
 @pytest.fixture(scope="module")
@@ -261,22 +254,3 @@ def test_the_command_names_a_flag_that_is_no_list_of_numbers(discs, tmp_path):
     assert result.returncode == 1
     assert "error: --warp=1,two is no list of numbers" in result.stderr
     assert "Traceback" not in result.stderr
-
-
-def test_files_are_read_in_the_models_style(discs, tmp_path):
-    save_random_model(tmp_path / "model")
-    report = robustness.measure_files(
-        str(tmp_path / "model"),
-        str(discs),
-        None,
-        "validation",
-        tmp_path / "out",
-        plan(methods=("mean",), num_examples=2),
-        {"drop": [0.5]},
-        style=None,
-        search=dict(default.get_config().projection) | BUDGET,
-        cache_dir=tmp_path / "cache",
-        features=[],
-    )
-    assert report["settings"]["style"] == "xdog"
-    assert report["settings"]["num_training"] == 12
