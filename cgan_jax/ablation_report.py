@@ -85,7 +85,7 @@ def _searches(found: Mapping[str, Any]) -> list[str]:
     settings, rows = found["settings"], found["rows"]
     examples = f"{settings['num_examples']} {settings['split']} examples"
     parts = [
-        f"## Ablation of the search: {settings['model']}, {examples}",
+        f"## Ablation of the search by {_fields(found)}: {settings['model']}, {examples}",
         _describe_searches(found),
         _table(rows, "scores", costs=True),
     ]
@@ -116,6 +116,10 @@ def _describe_searches(found: Mapping[str, Any]) -> str:
         f"{settings['seed']}, {settings['block_size']} examples side by side. Swept: "
         f"{_swept(found)}. All else: {_search(found)}. Versions: {versions}."
     )
+
+
+def _fields(found: Mapping[str, Any]) -> str:
+    return ", ".join(found["rows"][0]["texts"])
 
 
 def _swept(found: Mapping[str, Any]) -> str:
@@ -194,7 +198,7 @@ def _runs(found: Mapping[str, Any]) -> list[str]:
         "SSIM and KL are those of the held-out sketches that are completed on the way; "
         "best is the highest SSIM, which decides the checkpoint that is kept."
     )
-    head = f"## Ablation of training, {settings['config']}"
+    head = f"## Ablation of training by {_fields(found)}: {settings['config']}"
     return [head, about, _joined(lines), *(f"Note: {note}" for note in notes)]
 
 

@@ -44,17 +44,20 @@ class Score(NamedTuple):
 _LIKENESS, _PERSON = "Likeness to the photograph", "The person"
 _SKETCH, _REALISM = "The sketch", "Realism and diversity"
 _ATTRIBUTES = "Attributes that are kept"
-_WINDOW = f"{scores.SSIM_WINDOW}x{scores.SSIM_WINDOW} pixels"
+_WINDOW = (
+    f"Gaussian window of {scores.SSIM_WINDOW}x{scores.SSIM_WINDOW} pixels, "
+    f"sigma {scores.SSIM_SIGMA}, data range 1 for pictures in [0, 1]"
+)
 # fmt: off
 SCORES: dict[str, Score] = {
     "ssim": Score(_LIKENESS, "SSIM", "higher", "number", 3,
-        f"Structural similarity in colour, mean over channels: Gaussian window of {_WINDOW}, sigma {scores.SSIM_SIGMA}, data range 1 for pictures in [0, 1]."),
+        f"Structural similarity in colour, mean over channels: {_WINDOW}."),
     "ssim_luma": Score(_LIKENESS, "SSIM, luma", "higher", "number", 3,
-        "The same on luma alone: a sketch holds no colour, whether it is given or asked for."),
+        f"Structural similarity on luma alone, since a sketch holds no colour, whether it is given or asked for: {_WINDOW}."),
     "psnr": Score(_LIKENESS, "PSNR (dB)", "higher", "number", 2,
         "Peak signal-to-noise ratio in colour, data range 1; the mean of the examples' decibels."),
     "psnr_luma": Score(_LIKENESS, "PSNR, luma (dB)", "higher", "number", 2,
-        "The same on luma alone."),
+        "Peak signal-to-noise ratio on luma alone, likewise."),
     "face_found": Score(_PERSON, "face found", "higher", "percent", 1,
         "Share of answers in which dlib's frontal face detector finds a face, enlarged to 256x256 pixels."),
     "face_distance": Score(_PERSON, "face distance", "lower", "number", 3,

@@ -451,7 +451,10 @@ def test_the_document_of_results_holds_ablations(output, tmp_path):
     document = tmp_path / "docs" / "results.md"
     results.write_document([output / "ablation.json"], document)
     text = document.read_text()
-    assert "## Ablation of the search: random, 3 validation examples" in text
+    assert (
+        "## Ablation of the search by perceptual_weight, mass: random, 3 validation examples"
+        in text
+    )
     assert "](figures/results_lambda_generated.png)" in text
     assert "What the scores are" not in text
     names = sorted(path.name for path in (tmp_path / "docs" / "figures").iterdir())
