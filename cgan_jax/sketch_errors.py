@@ -1,4 +1,4 @@
-"""Errors of stated strength in sketches: strokes out of place, missing, too thick.
+"""Errors of stated strength in sketches: strokes out of place, missing, too thick, too soft.
 
 An encoder learns from mixtures of random strength (`distortions`); these serve to measure
 what answers make of one error as it grows (`robustness`). One picture, seed and kind of
@@ -68,16 +68,16 @@ def _generator(kind: str, seed: int, sketch: Sketch) -> np.random.Generator:
 def warp(sketch: Sketch, pixels: float, rng: np.random.Generator) -> Sketch:
     """Bends a sketch smoothly: no point moves by more than `pixels`, and one by as much.
 
-    The displacements are white noise under a Gaussian of 1/8 of the height, scaled. Cubic
-    splines between the pixels, which blur thin lines less than linear interpolation;
-    paper comes in at the borders.
+    The displacements are white noise under a Gaussian of 1/8 of the height, scaled. Each
+    pixel is taken from the one that is nearest to its place before; paper comes in at the
+    borders. Interpolation between pixels would soften the lines, an error of its own that
+    may weigh more than the bending: see `soften`.
     """
     down, right = _displacements(len(sketch), rng) * pixels
     rows, columns = np.indices(sketch.shape)
-    moved = ndimage.map_coordinates(
-        sketch.astype(np.float64), (rows + down, columns + right), order=3, cval=PAPER
+    return ndimage.map_coordinates(
+        sketch, (rows + down, columns + right), order=0, cval=PAPER
     )
-    return np.clip(np.rint(moved), 0, PAPER).astype(np.uint8)
 
 
 def _displacements(size: int, rng: np.random.Generator) -> Float[np.ndarray, "2 s s"]:
@@ -131,8 +131,16 @@ def thicken(sketch: Sketch, pixels: float, rng: np.random.Generator) -> Sketch:
     return ndimage.minimum_filter(sketch, footprint=disc, mode="nearest")
 
 
+def soften(sketch: Sketch, pixels: float, rng: np.random.Generator) -> Sketch:
+    """Blurs a sketch by a Gaussian with a standard deviation of `pixels`: no stroke moves."""
+    del rng  # nothing is random
+    blurred = ndimage.gaussian_filter(sketch.astype(np.float64), pixels, mode="nearest")
+    return np.clip(np.rint(blurred), 0, PAPER).astype(np.uint8)
+
+
 KINDS = {
     "warp": Kind(warp, "longest displacement, in pixels", 100),
     "drop": Kind(drop, "share of the ink that is left out", 1),
     "thicken": Kind(thicken, "growth to every side, in pixels", 100),
+    "soften": Kind(soften, "standard deviation of the blur, in pixels", 100),
 }

@@ -25,6 +25,11 @@ flags.DEFINE_list(
 flags.DEFINE_list(
     "thicken", ["1", "2", "3"], "Pixels by which strokes grow to every side."
 )
+flags.DEFINE_list(
+    "soften",
+    ["0.5", "1", "2"],
+    "Standard deviations, in pixels, of a blur that moves no stroke.",
+)
 flags.DEFINE_integer(
     "num_examples", 128, "Pairs for each strength, the same for all.", 1
 )

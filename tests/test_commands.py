@@ -96,6 +96,7 @@ FLAGS = {
         "warp",
         "drop",
         "thicken",
+        "soften",
         "preset",
         "num_examples",
         "methods",

@@ -242,7 +242,7 @@ run = functools.partial(run_command, "distort")
 def test_the_command_prints_the_tables(discs, tmp_path):
     save_random_model(tmp_path / "model")
     flags = ["--model=model", f"--data={discs}", "--nofaces", "--num_examples=2"]
-    flags += ["--methods=mean", "--warp=", "--drop=0.5", "--thicken="]
+    flags += ["--methods=mean", "--warp=", "--drop=0.5", "--thicken=", "--soften="]
     result = run(tmp_path, *flags)
     assert result.returncode == 0, result.stderr
     assert "| mean training photograph, 0.5 |" in result.stdout
