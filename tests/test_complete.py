@@ -272,6 +272,7 @@ def main(monkeypatch, tmp_path, drawings):
         given = types.SimpleNamespace(**flags | changes)
         monkeypatch.setattr(command, "FLAGS", given)
         monkeypatch.setattr(command.searches, "FLAGS", given)
+        monkeypatch.setattr(command.drawn, "FLAGS", given)
         monkeypatch.setattr(command.hosts, "join", lambda: None)
         try:
             command.main(["complete"])
