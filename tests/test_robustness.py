@@ -11,10 +11,18 @@ from commands import run_command
 from PIL import Image
 from tiny_models import random_conditional, random_model, save_random_model
 
-from cgan_jax import answers, dataset, faces, intervals, results, robustness
+from cgan_jax import (
+    answers,
+    dataset,
+    evaluation,
+    faces,
+    intervals,
+    results,
+    robustness,
+)
 from cgan_jax.answers import Means
 from cgan_jax.configs import default
-from cgan_jax.evaluation import Plan
+from cgan_jax.evaluation import Files, Plan
 from cgan_jax.projection import Search
 from cgan_jax.robustness import Point
 
@@ -176,7 +184,7 @@ def test_curves_begin_at_no_distortion_and_have_the_tables_units(report):
     assert line.get_ydata().tolist() == [100, 100, 100]  # percent
 
 
-def test_the_published_sheet_holds_what_was_generated_and_no_more(output):
+def test_the_published_sheet_holds_what_was_generated_and_no_more(output, discs):
     with Image.open(output / "distortion_model_generated.png") as image:
         sheet = np.asarray(image)
     joint = answers._read_completions(
@@ -190,8 +198,13 @@ def test_the_published_sheet_holds_what_was_generated_and_no_more(output):
         for column in range(1, 9)
     ]
     assert sheet.shape == (4 + 36 * len(POINTS), 4 + 36 * 9, 3)
-    assert {p.tobytes() for p in shown} <= known
-    assert len(known) > 8 * (len(POINTS) - 1)  # few small sketches are not bent at all
+    pairs = dataset.open_pairs(discs, "validation")
+    chosen = evaluation.choose_examples(len(pairs), 8, 0)
+    task = answers.read_task(pairs, chosen, "xdog")
+    tasks = [robustness.distorted(task, Point(*point), 0) for point in POINTS]
+    # A sketch of 16 pixels that a warp does not change has one answer for both.
+    different = {x.tobytes() for task in tasks for x in task.sketches}
+    assert {p.tobytes() for p in shown} <= known and len(known) == len(different)
 
 
 def test_a_second_run_completes_nothing_anew(discs, output, report, monkeypatch):
@@ -255,3 +268,16 @@ def test_the_command_names_a_flag_that_is_no_list_of_numbers(discs, tmp_path):
     assert result.returncode == 1
     assert "error: --warp=1,two is no list of numbers" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_files_are_read_in_the_models_style(discs, tmp_path):
+    save_random_model(tmp_path / "model")
+    search = dict(default.get_config().projection) | BUDGET
+    files = Files(
+        str(tmp_path / "model"), str(discs), "validation", search, tmp_path / "cache"
+    )
+    wanted = plan(methods=("mean",), num_examples=2)
+    means, pairs = evaluation.open_files(files, wanted)
+    report = robustness.measure(means, pairs, tmp_path / "out", wanted, {"drop": [0.5]})
+    assert report["settings"]["style"] == "xdog"
+    assert report["settings"]["num_training"] == 12

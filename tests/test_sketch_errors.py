@@ -71,7 +71,12 @@ def test_a_stronger_warp_goes_the_same_way(sketches):
     weak, strong = (sketch_errors.warp(sketches[0], s, rng(5)) for s in (2.0, 2.01))
     other = sketch_errors.warp(sketches[0], 2.0, rng(6))
     assert (weak != strong).mean() < 0.01
-    assert (weak != other).mean() > 0.05
+    assert np.abs(weak.astype(int) - other).max() > 200
+
+
+def test_a_warp_keeps_lines_sharp(sketches):
+    moved = distort(sketches, "warp", 2.0, seed=0)
+    assert (moved.min((1, 2)) < 20).all() and (moved.max((1, 2)) == PAPER).all()
 
 
 @pytest.mark.parametrize("strength", [0.5, 2.0, 6.0])
