@@ -62,9 +62,7 @@ def markdown(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
       figures: links to pictures, by their names in `FIGURES`.
     """
     parts = _searches(found) if found["kind"] == SEARCHES else _runs(found)
-    for name, caption in _captions(found).items():
-        if name in figures:
-            parts.append(f"![{caption}]({figures[name]})\n\n*{caption}.*")
+    parts += text_files.figures_markdown(_captions(found), figures)
     return "\n\n".join(parts) + "\n"
 
 
@@ -145,7 +143,7 @@ def _table(rows: Sequence[Mapping[str, Any]], what: str, *, costs: bool) -> str:
         lines[1] += ["---:", "---:"]
         for line, row in zip(lines[2:], rows, strict=True):
             line += [f"{row['passes']['alone']:,}", f"{row['seconds']:.2f}"]
-    return _joined(lines)
+    return text_files.table_markdown(lines)
 
 
 def _cell(estimate: Mapping[str, Any], yardstick: Yardstick, what: str) -> str:
@@ -166,10 +164,6 @@ def _cell(estimate: Mapping[str, Any], yardstick: Yardstick, what: str) -> str:
 def _code(text: str) -> str:
     """As code, in which a table's own bar is escaped."""
     return f"`{text or ' '}`".replace("|", "\\|")
-
-
-def _joined(lines: Iterable[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 # -------------------------------------------------------------------------- runs
@@ -199,7 +193,12 @@ def _runs(found: Mapping[str, Any]) -> list[str]:
         "best is the highest SSIM, which decides the checkpoint that is kept."
     )
     head = f"## Ablation of training by {_fields(found)}: {settings['config']}"
-    return [head, about, _joined(lines), *(f"Note: {note}" for note in notes)]
+    return [
+        head,
+        about,
+        text_files.table_markdown(lines),
+        *(f"Note: {note}" for note in notes),
+    ]
 
 
 def _number(value: Any) -> str:

@@ -323,7 +323,7 @@ def open_files(files: Files, plan: Plan) -> tuple[Means, Pairs]:
     Raises:
       ModelError: there is no such model.
       FileNotFoundError: there is no such data.
-      ValueError: it has no such split or style.
+      ValueError: it has no such split or style, or the two models are not alike.
       FacesError: faces shall be described and dlib is missing.
     """
     check_faces(plan)
@@ -485,7 +485,9 @@ def score_answers(
     """
     describe = functools.partial(all_vectors, cache, around)
     truth, references = describe(task.truth), describe(around.references)
-    known = (around.correct >= 0).any()
+    people = None
+    if FACES in around.features and (around.correct >= 0).any():
+        people = _vectors(cache, FACES, around.features[FACES], around.people)
     found = {}
     for method, pictures in answers.items():
         best = pictures[:, 0]
@@ -494,8 +496,7 @@ def score_answers(
         vectors = describe(best)
         if FACES in around.features:
             values |= face_scores(vectors[FACES], truth[FACES])
-        if FACES in around.features and known:
-            people = _vectors(cache, FACES, around.features[FACES], around.people)
+        if people is not None:
             values |= identification(vectors[FACES], people, around)
         found[method] = Scored(values, set_distances(vectors, references, seed))
     return found
@@ -618,7 +619,7 @@ def _enough(vectors: Float[np.ndarray, "n _"]) -> bool:
 def all_vectors(
     cache: Path, around: Surroundings, photos: UInt8[np.ndarray, "n s s 3"]
 ) -> dict[str, Float[np.ndarray, "n _"]]:
-    """`_vectors` of every kind of features, by its name."""
+    """The feature vectors of photographs by the name of the features; see `_vectors`."""
     return {
         name: _vectors(cache, name, fn, photos) for name, fn in around.features.items()
     }
@@ -821,19 +822,21 @@ def _notes(arounds: Sequence[Surroundings], pairs: Pairs, plan: Plan) -> list[st
 
 
 def write(
-    path: Path, report: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+    path: Path,
+    report: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    table: str = "examples.csv",
 ) -> None:
-    """Writes a report as JSON, the same as Markdown, and its rows as `examples.csv`."""
+    """Writes a report as JSON, the same as Markdown, and its rows as a CSV file."""
     text = json.dumps(report, indent=1, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
-    names = results.score_names(report)
-    markdown = results.evaluation_markdown(report, {})
-    definitions = results.definitions_markdown(names)
+    markdown = results.markdown(report, {})
+    definitions = results.definitions_markdown(results.score_names(report))
     path.with_suffix(".md").write_text(
         f"{markdown}\n## What the scores are\n\n{definitions}", encoding="utf-8"
     )
     columns = dict.fromkeys(key for row in rows for key in row)
-    with path.with_name("examples.csv").open("w", encoding="utf-8", newline="") as file:
+    with path.with_name(table).open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(columns), restval="")
         writer.writeheader()
         writer.writerows(rows)

@@ -126,6 +126,13 @@ def read(path: Path) -> dict[str, Any]:
     return text_files.read_report(path, FORMAT_VERSION, commands)
 
 
+def markdown(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
+    """`distortion_markdown` or `evaluation_markdown`, whichever a file is for."""
+    if _is_distortion(found):
+        return distortion_markdown(found, figures)
+    return evaluation_markdown(found, figures)
+
+
 def evaluation_markdown(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     """Everything that `scores.json` or `freehand.json` says, as sections of Markdown.
 
@@ -134,29 +141,21 @@ def evaluation_markdown(found: Mapping[str, Any], figures: Mapping[str, str]) ->
       figures: links to pictures, by the names of their files.
     """
     settings = found["settings"]
-    lines = [f"## {_name(settings)}: {_examples(settings)}", _describe_run(found)]
+    lines = [f"## {_name(settings)}: {_examples(found)}", _describe_run(found)]
     lines += [f"Note: {note}" for note in found["notes"]]
     if _is_freehand(found):
         lines.append(_describe_drawings(settings))
     for table in found["tables"]:
         lines += _table_sections(table, settings["compare_to"])
-        lines += _shown(_table_figures(found, table), figures)
+        lines += text_files.figures_markdown(_table_figures(found, table), figures)
     return "\n\n".join(lines) + "\n"
 
 
-def _examples(settings: Mapping[str, Any]) -> str:
+def _examples(found: Mapping[str, Any]) -> str:
+    settings = found["settings"]
     split = f"{settings['split']} examples"
-    what = "drawings by hand" if "drawings" in settings else split
+    what = "drawings by hand" if _is_freehand(found) else split
     return f"{settings['num_examples']} {what}"
-
-
-def _shown(captions: Mapping[str, str], figures: Mapping[str, str]) -> list[str]:
-    """Those pictures that there are, each above its caption."""
-    return [
-        f"![{caption}]({figures[file]})\n\n*{caption}.*"
-        for file, caption in captions.items()
-        if file in figures
-    ]
 
 
 def distortion_markdown(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
@@ -167,9 +166,9 @@ def distortion_markdown(found: Mapping[str, Any], figures: Mapping[str, str]) ->
       figures: links to pictures, by the names of their files.
     """
     settings = found["settings"]
-    lines = [f"## {_name(settings)}: distorted sketches, {_examples(settings)}"]
+    lines = [f"## {_name(settings)}: distorted sketches, {_examples(found)}"]
     lines += [_describe_run(found), *(f"Note: {note}" for note in found["notes"])]
-    lines += _shown(_distortion_figures(found), figures)
+    lines += text_files.figures_markdown(_distortion_figures(found), figures)
     for kind, meaning in settings["kinds"].items():
         rows = [r for r in found["rows"] if r["kind"] in (UNDISTORTED, kind)]
         lines += [f"### {kind}: {meaning}", *_strength_sections(rows)]
@@ -354,7 +353,7 @@ def _markdown_table(
     for method, scores_of in found.items():
         cells = [_cell(name, scores_of.get(name), signed) for name in columns]
         rows.append([labels[method], *cells])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return text_files.table_markdown(rows)
 
 
 def _cell(name: str, estimate: Mapping[str, Any] | None, signed: bool) -> str:
@@ -475,9 +474,7 @@ def _section(path: Path, found: Mapping[str, Any], folder: Path) -> str:
         figures = _copy(path, ablation_report.FIGURES, folder)
         return ablation_report.markdown(found, figures)
     figures = _copy(path, {file: file for file in _figures(found)}, folder)
-    if _is_distortion(found):
-        return distortion_markdown(found, figures)
-    return evaluation_markdown(found, figures)
+    return markdown(found, figures)
 
 
 def _copy(path: Path, figures: Mapping[str, str], folder: Path) -> dict[str, str]:

@@ -7,8 +7,6 @@ hard, they take over its faults. The same examples are answered at each strength
 
 from __future__ import annotations
 
-import csv
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -149,7 +147,9 @@ def measure(
         "notes": _notes(rows),
         "rows": rows,
     }
-    _write(output, report)
+    lines = list(_csv_lines(rows))
+    evaluation.write(output / results.DISTORTION_FILE, report, lines, "distortion.csv")
+    draw(report).savefig(output / results.CURVES_FILE, dpi=100)
     return report
 
 
@@ -219,22 +219,6 @@ def _notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             "by itself shows in methods that no sketch decides, such as random photographs"
         )
     return notes
-
-
-def _write(output: Path, report: Mapping[str, Any]) -> None:
-    text = json.dumps(report, indent=1, allow_nan=False)
-    (output / results.DISTORTION_FILE).write_text(text + "\n", encoding="utf-8")
-    markdown = results.distortion_markdown(report, {})
-    definitions = results.definitions_markdown(results.score_names(report))
-    (output / "distortion.md").write_text(
-        f"{markdown}\n## What the scores are\n\n{definitions}", encoding="utf-8"
-    )
-    lines = list(_csv_lines(report["rows"]))
-    with (output / "distortion.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
-    draw(report).savefig(output / results.CURVES_FILE, dpi=100)
 
 
 def _csv_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -135,7 +135,7 @@ def soften(sketch: Sketch, pixels: float, rng: np.random.Generator) -> Sketch:
     """Blurs a sketch by a Gaussian with a standard deviation of `pixels`: no stroke moves."""
     del rng  # nothing is random
     blurred = ndimage.gaussian_filter(sketch.astype(np.float64), pixels, mode="nearest")
-    return np.clip(np.rint(blurred), 0, PAPER).astype(np.uint8)
+    return np.rint(blurred).astype(np.uint8)
 
 
 KINDS = {

@@ -1,8 +1,9 @@
-"""Text that is written whole or not at all, and reports that say their format."""
+"""Text that is written whole or not at all, reports that say their format, Markdown."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,3 +40,19 @@ def read_report(path: Path, version: int, command: str) -> dict[str, Any]:
             f"again with {command}"
         )
     return found
+
+
+def table_markdown(lines: Iterable[Sequence[str]]) -> str:
+    """A table: its head, its rule, its rows."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def figures_markdown(
+    captions: Mapping[str, str], links: Mapping[str, str]
+) -> list[str]:
+    """Each picture that has a link, above its caption; both by the picture's name."""
+    return [
+        f"![{caption}]({links[name]})\n\n*{caption}.*"
+        for name, caption in captions.items()
+        if name in links
+    ]

@@ -53,12 +53,7 @@ def main(argv: list[str]) -> None:
     try:
         strengths = {kind: _numbers(kind) for kind in sketch_errors.KINDS}
         robustness.points(strengths)  # refuses what cannot be before anything is read
-        plan = held_out.plan(
-            directions=("sketch2photo",),
-            num_examples=FLAGS.num_examples,
-            num_answers=1,
-            compare_to=next(iter(FLAGS.methods), ""),
-        )
+        plan = held_out.plan(FLAGS.num_examples)
         features = held_out.features()
         robustness.measure(
             *evaluation.open_files(held_out.files(), plan),

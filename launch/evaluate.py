@@ -45,8 +45,8 @@ def main(argv: list[str]) -> None:
     try:
         files = held_out.files()
         plan = held_out.plan(
+            FLAGS.num_examples,
             directions=tuple(FLAGS.direction),
-            num_examples=FLAGS.num_examples,
             num_answers=files.search["num_candidates"],
             compare_to=FLAGS.compare_to,
         )

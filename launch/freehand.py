@@ -52,12 +52,7 @@ def _compare(output: Path) -> int:
 
     files = input_files.find_inputs(FLAGS.input, output)
     freehand.check_methods(FLAGS.methods)  # before anything is read
-    plan = held_out.plan(
-        directions=("sketch2photo",),
-        num_examples=len(files),
-        num_answers=1,
-        compare_to=next(iter(FLAGS.methods), ""),
-    )
+    plan = held_out.plan(len(files))
     features, reading = held_out.features(), drawn.options()
     means, pairs = evaluation.open_files(held_out.files(), plan)
     found, unusable = freehand.read_drawings(files, pairs.manifest["size"], reading)

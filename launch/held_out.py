@@ -41,7 +41,7 @@ flags.DEFINE_integer(
     "seed", 0, "Seed of all that is drawn: examples, starts, intervals."
 )
 flags.DEFINE_integer("block_size", 1, "Examples searched for side by side.", 1)
-CACHE_DIR = default.get_config().data.cache_dir
+_CACHE_DIR = default.get_config().data.cache_dir
 
 
 def files() -> Any:
@@ -54,24 +54,28 @@ def files() -> Any:
         FLAGS.data,
         FLAGS.split,
         searches.fields(),
-        CACHE_DIR,
+        _CACHE_DIR,
         FLAGS.train_data,
         FLAGS.conditional,
         [style] if isinstance(style, str) else style,
     )
 
 
-def plan(**rest: Any) -> Any:
-    """The `evaluation.Plan` of the flags and the rest."""
+def plan(num_examples: int, **changes: Any) -> Any:
+    """The `evaluation.Plan` of the flags: one photograph of each method, unless changed."""
     from cgan_jax.evaluation import Plan  # as above
 
-    return Plan(
-        methods=tuple(FLAGS.methods),
-        seed=FLAGS.seed,
-        block_size=FLAGS.block_size,
-        use_faces=FLAGS.faces,
-        **rest,
-    )
+    settings = {
+        "directions": ("sketch2photo",),
+        "methods": tuple(FLAGS.methods),
+        "num_examples": num_examples,
+        "num_answers": 1,
+        "compare_to": next(iter(FLAGS.methods), ""),
+        "seed": FLAGS.seed,
+        "block_size": FLAGS.block_size,
+        "use_faces": FLAGS.faces,
+    }
+    return Plan(**settings | changes)
 
 
 def features() -> dict[str, Any]:

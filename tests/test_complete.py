@@ -4,16 +4,13 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import types
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from commands import run_command
 from PIL import Image, ImageDraw, ImageOps
 from tiny_models import random_model, save_random_model
 
@@ -28,7 +25,6 @@ from cgan_jax.models import generate
 from cgan_jax.projection import Search, count_passes
 from cgan_jax.sketches import area_resize
 
-ROOT = Path(__file__).resolve().parents[1]
 PREPARE = functools.partial(prepare_drawing, size=16)
 READ = functools.partial(inputs.drawing_known, prepare=PREPARE)
 SKETCH_KNOWN = images.half_mask(16, "sketch")
@@ -447,16 +443,8 @@ def test_started_from_a_shell_it_completes_what_it_can_and_leaves_with_1(
 ):
     save_random_model(tmp_path / "model")
     flags = ["--model=model", "--input=broken/*", f"--input={drawings['disc']}"]
-    flags += ["--output=out", "--num_starts=64", "--num_candidates=2", "--steps=2"]
-    result = subprocess.run(
-        [sys.executable, ROOT / "launch" / "complete.py", *flags],
-        cwd=tmp_path,
-        env=os.environ
-        | {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    flags += ["--num_starts=64", "--num_candidates=2", "--steps=2"]
+    result = run_command("complete", tmp_path, *flags)
     assert result.returncode == 1, result.stderr
     for path, reason in broken.items():
         (line,) = (x for x in result.stderr.splitlines() if path.name in x)

@@ -1,7 +1,6 @@
 """Drawings by hand, answered side by side: what is scored, shown, left out and resumed."""
 
 import csv
-import dataclasses
 import functools
 import json
 import shutil
@@ -13,14 +12,12 @@ from commands import run_command
 from PIL import Image, ImageDraw
 from tiny_models import random_conditional, random_model, save_random_model
 
-import cgan_jax
 from cgan_jax import (
     answers,
     dataset,
     faces,
     freehand,
     intervals,
-    model_files,
     results,
     scores,
 )
@@ -177,35 +174,20 @@ def test_scores_are_those_of_the_answers(report, output, discs, files):
     assert any(every) and not all(every)
 
 
-def own_joint(output, sketch):
-    """The joint image that was kept of a sketch: its target begins with it."""
-    task = freehand.Task(
-        "xdog", ("x",), sketch[None], np.zeros((1, 16, 16, 3), np.uint8)
-    )
-    settings = [
-        model_files.digest(random_model()),
-        dataclasses.asdict(SEARCH),
-        0,
-        8,
-        "sketch2photo",
-        cgan_jax.__version__,
-    ]
-    paths = answers.cache_paths(output / "cache", "completion", settings, task)
-    return answers._read_completions(paths, "photo").joint[0]
-
-
 def test_the_figure_holds_what_was_generated_and_no_more(output, files):
     with Image.open(output / "freehand_generated.png") as image:
         sheet = np.asarray(image)[16:]  # below the captions
-    drawings = read(files)
-    task = freehand._task(drawings, "xdog")
+    task = freehand._task(read(files), "xdog")
+    kept = answers.completions(
+        random_model(), task, SEARCH, output / "cache", seed=0, block_size=8
+    )
     drawn = answers.conditional_answers(random_conditional(), task).pictures[:, 0]
     assert sheet.shape == (4 + 3 * 36, 4 + 3 * (68 + 36), 3)  # three drawings in a row
-    for i, drawing in enumerate(drawings):
+    for i in range(NUM_DRAWINGS):
         top, left = 4 + i // 3 * 36, 4 + i % 3 * (68 + 36)
         joint = sheet[top : top + 32 : 2, left : left + 64 : 2]
         photo = sheet[top : top + 32 : 2, left + 68 : left + 100 : 2]
-        np.testing.assert_array_equal(joint, own_joint(output, drawing.sketch))
+        np.testing.assert_array_equal(joint, kept.joint[i])
         np.testing.assert_array_equal(photo, drawn[i])
 
 
