@@ -1,8 +1,9 @@
 """What every source of photographs offers, and how its pictures are split."""
 
 import dataclasses
+import functools
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -108,6 +109,47 @@ class Photos:
 
     def checksum(self, name: str) -> str:
         return self.archive.checksum(name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Several:
+    """Photographs of several sources, in one; see `Source`.
+
+    A picture's name begins with that of its source, and keeps the split it has there.
+
+    Attributes:
+      spec: what names them all.
+      parts: each source, by a name of its own.
+    """
+
+    spec: str
+    parts: Mapping[str, Source] = dataclasses.field(repr=False)
+    has_sketches: bool = False
+
+    @functools.cached_property
+    def pictures(self) -> tuple[Picture, ...]:
+        named = (
+            picture._replace(name=f"{name}/{picture.name}")
+            for name, source in self.parts.items()
+            for picture in source.pictures
+        )
+        return tuple(sorted(named))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {name: source.settings for name, source in self.parts.items()}
+
+    def read(self, name: str) -> Example:
+        source, rest = self._part(name)
+        return source.read(rest)
+
+    def checksum(self, name: str) -> str:
+        source, rest = self._part(name)
+        return source.checksum(rest)
+
+    def _part(self, name: str) -> tuple[Source, str]:
+        part, _, rest = name.partition("/")
+        return self.parts[part], rest
 
 
 def hash_split(name: str, held_out: Iterable[str] = SPLITS[1:]) -> str:

@@ -15,6 +15,7 @@ from cgan_jax.pictures import (
     Example,
     Photos,
     Picture,
+    Several,
     Source,
     split_by_folders,
 )
@@ -43,7 +44,8 @@ def open_source(spec: str | Path, *, frame: str = "wide") -> Source:
     Args:
       spec: the path of a folder or archive of photographs or of ready pairs of sketch
         and photograph; or `celeba:DIR`, `cub:DIR` (or its tgz), `cars:DIR` for the
-        official layouts in `cgan_jax.official`; or `tfds:NAME`.
+        official layouts in `cgan_jax.official`; or `tfds:NAME`. Several of photographs
+        are separated by commas.
       frame: of faces, `wide` shows hair and chin, `tight` the face alone; of birds and
         cars, `wide` leaves a margin around the box. Other pictures are cut to their
         centre square, which is `wide`.
@@ -52,6 +54,34 @@ def open_source(spec: str | Path, *, frame: str = "wide") -> Source:
       FileNotFoundError: it, or a part of it, is missing.
       ValueError: it is not usable, or does not have this frame.
     """
+    specs = str(spec).split(",")
+    if len(specs) == 1 or Path(spec).expanduser().exists():
+        return _open_one(spec, frame)
+    return Several(str(spec), _open_several(specs, frame))
+
+
+def _open_several(specs: list[str], frame: str) -> dict[str, Source]:
+    """Each source, by the last part of its path."""
+    parts: dict[str, Source] = {}
+    for spec in specs:
+        if not spec.strip():
+            raise ValueError(f"--source={','.join(specs)} has an empty part: {_WANTED}")
+        source = _open_one(spec.strip(), frame)
+        if source.has_sketches:
+            raise ValueError(
+                f"{spec} holds ready pairs: of several sources, all must be photographs"
+            )
+        name = Path(spec.strip().rpartition(":")[2]).stem
+        if name in parts:
+            raise ValueError(
+                f"two sources are called {name}: pictures are told apart by the name of "
+                "their source; rename one"
+            )
+        parts[name] = source
+    return parts
+
+
+def _open_one(spec: str | Path, frame: str) -> Source:
     kind, colon, rest = str(spec).partition(":")
     if frame not in FRAMES:
         raise ValueError(f"frame is {frame!r}: give one of {', '.join(FRAMES)}")

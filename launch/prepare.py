@@ -13,7 +13,7 @@ flags.DEFINE_string(
     "source",
     None,
     "Pictures: a folder or ZIP of photographs or of ready pairs, celeba:DIR, cub:DIR, "
-    "cars:DIR, or tfds:NAME.",
+    "cars:DIR, or tfds:NAME; several of photographs, separated by commas.",
     required=True,
 )
 flags.DEFINE_list(

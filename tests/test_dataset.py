@@ -384,6 +384,16 @@ def test_splits_and_styles_that_are_not_there(photos, tmp_path, split, styles, m
         open_pairs(tmp_path / "pairs", split, styles)
 
 
+def test_a_small_photo_is_enlarged_before_it_is_drawn():
+    photo = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
+    small, drawn = draw_pair(Example(photo), 8, ["xdog"])
+    grey = sketches.luma(sketches.area_resize(photo.astype(np.float32) / 255, 16))
+    sketch = sketches.area_resize(sketches.xdog(grey), 8)
+    np.testing.assert_array_equal(drawn["xdog"], np.rint(sketch * 255))
+    reduced = sketches.area_resize(photo.astype(np.float32) / 255, 8)
+    np.testing.assert_array_equal(small, np.rint(reduced * 255))
+
+
 def test_a_large_photo_is_reduced_before_it_is_drawn():
     """Its pair is nearly that of the photo reduced by hand."""
     coarse = np.random.default_rng(0).uniform(0, 1, (12, 12, 3)).astype(np.float32)

@@ -175,3 +175,57 @@ def test_only_known_frames(tmp_path, files):
 def test_a_kind_needs_a_place(kind):
     with pytest.raises(ValueError, match=f"{kind}: says nothing after the colon"):
         open_source(f"{kind}:")
+
+
+@pytest.fixture
+def two(tmp_path, files):
+    """A folder and an archive that hold pictures of the same names, and their spec."""
+    folder = write_folder(tmp_path / "mine", files)
+    archive = write_zip(
+        tmp_path / "theirs.zip", {"test/a.png": encode(colours(seed=9))}
+    )
+    return f"{folder},{archive}"
+
+
+def test_several_sources_are_one(two):
+    source = open_source(two)
+    assert isinstance(source, Source)
+    assert _names(source) == [
+        "mine/a.png",
+        "mine/a/b/ç 1.png",
+        "mine/a/z.PNG",
+        "mine/b.png",
+        "theirs/test/a.png",
+    ]
+    alone = {f"mine/{p.name}": p.split for p in open_source(two.split(",")[0]).pictures}
+    splits = {p.name: p.split for p in source.pictures}
+    assert splits == alone | {"theirs/test/a.png": "test"}
+    np.testing.assert_array_equal(
+        source.read("theirs/test/a.png").photo, colours(seed=9)
+    )
+    np.testing.assert_array_equal(source.read("mine/a.png").photo, colours(seed=3))
+    assert source.checksum("mine/a.png") != source.checksum("theirs/test/a.png")
+    assert source.settings == {"mine": {}, "theirs": {}}
+
+
+def test_a_comma_in_the_name_of_a_folder_is_no_separator(tmp_path, files):
+    folder = write_folder(tmp_path / "mine, old", files)
+    assert _names(open_source(str(folder)))[0] == "a.png"
+
+
+def test_sources_that_cannot_be_told_apart_or_are_missing(tmp_path, two, files):
+    first = two.split(",")[0]
+    write_folder(tmp_path / "other" / "mine", files)
+    with pytest.raises(ValueError, match="two sources are called mine"):
+        open_source(f"{first},{tmp_path / 'other' / 'mine'}")
+    with pytest.raises(ValueError, match="empty part"):
+        open_source(f"{first},")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        open_source(f"{first},{tmp_path / 'nowhere'}")
+
+
+def test_ready_pairs_do_not_go_with_other_sources(tmp_path, two):
+    wide = encode(np.full((8, 16, 3), 255, np.uint8))
+    pairs = write_folder(tmp_path / "pairs", {f"{i}.png": wide for i in range(3)})
+    with pytest.raises(ValueError, match="all must be photographs"):
+        open_source(f"{two},{pairs}")
