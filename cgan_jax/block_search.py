@@ -1,8 +1,7 @@
 """Searches for many targets: blocks of one shape, each on one device, a few in flight.
 
 Every device runs the same program of one device on blocks of its own. How many there are,
-and what else is searched for, changes no answer. Where a search has chunks, a target that
-is done leaves its place in the block to the next one.
+and what else is searched for, changes no answer.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from cgan_jax import images, parallel, runtime
+from cgan_jax import parallel, runtime
 from cgan_jax.model_files import Model
 from cgan_jax.models import Generator
 from cgan_jax.projection import (
@@ -30,21 +29,18 @@ from cgan_jax.projection import (
     SearchState,
     Starts,
     advance,
-    advance_stages,
     begin,
     check_encoder,
-    choose_rows,
     compile_project,
     draw_starts,
     finish,
     generate_each,
     guess,
     project,
-    stop_stalled,
 )
 
 Item = TypeVar("Item")
-Target = Float[np.ndarray, "h w 3"]
+Target = Float[np.ndarray, "s s c"]
 
 
 class Found(NamedTuple):
@@ -57,55 +53,27 @@ class Found(NamedTuple):
     """
 
     candidates: Candidates
-    frames: Float[np.ndarray, "t h w 3"] | None
-
-
-def search_sketches(
-    model: Model,
-    sketches: Float[np.ndarray, "n s s"],
-    search: Search,
-    *,
-    seed: int,
-    block_size: int,
-    max_parallel: int | None = None,
-) -> Iterator[Candidates]:
-    """Candidates of each sketch, on the host; blocks are searched as they are asked for.
-
-    Args:
-      model: the model.
-      sketches: as the model sees them, in [0, 1].
-      search: the loss and the budget.
-      seed: of the starts, which serve all sketches.
-      block_size: see `search_stream`.
-      max_parallel: see `search_stream`.
-    """
-    return search_targets(
-        model,
-        images.target_from_sketch(sketches),
-        images.half_mask(sketches.shape[1], "sketch"),
-        search,
-        seed=seed,
-        block_size=block_size,
-        max_parallel=max_parallel,
-    )
+    frames: Float[np.ndarray, "t s s c"] | None
 
 
 def search_targets(
     model: Model,
-    targets: Float[np.ndarray, "n h w 3"],
-    mask: Float[np.ndarray, "h w"],
+    targets: Float[np.ndarray, "n s s c"],
+    mask: Float[np.ndarray, "s s p"],
     search: Search,
     *,
     seed: int,
     block_size: int,
     max_parallel: int | None = None,
 ) -> Iterator[Candidates]:
-    """Candidates of each joint image of which a part is known; as `search_sketches`.
+    """Candidates of each joint image of which a part is known, on the host.
+
+    Blocks are searched as they are asked for.
 
     Args:
       model: the model.
       targets: in [-1, 1]; only what the mask shows is read.
-      mask: 1 on the known pixels, 0 elsewhere.
+      mask: 1 on the known pixels of each part, 0 elsewhere.
       search: the loss and the budget.
       seed: of the starts, which serve all targets.
       block_size: see `search_stream`.
@@ -125,8 +93,8 @@ def search_targets(
 
 def search_settings(
     model: Model,
-    targets: Float[np.ndarray, "n h w 3"],
-    mask: Float[np.ndarray, "h w"],
+    targets: Float[np.ndarray, "n s s c"],
+    mask: Float[np.ndarray, "s s p"],
     searches: Sequence[Search],
     *,
     seed: int,
@@ -173,7 +141,7 @@ def search_settings(
 def search_stream(
     model: Model,
     items: Iterable[tuple[Item, Target]],
-    mask: Float[np.ndarray, "h w"],
+    mask: Float[np.ndarray, "s s p"],
     search: Search,
     *,
     seed: int,
@@ -185,10 +153,7 @@ def search_stream(
     """Items with the answers to their targets, in order, of any number of them.
 
     At most `(max_parallel + 2) * block_size` items are held; while blocks are under way,
-    the next ones are read. Without items nothing is compiled. If the search has chunks,
-    and one stage, and no frames are asked for, places are filled again between chunks;
-    answers that have come early are then held until their turn, at most as many as all
-    blocks do in the time of two searches to their end, and are lost if `items` raises.
+    the next ones are read. Without items nothing is compiled.
 
     Args:
       model: the model.
@@ -202,12 +167,12 @@ def search_stream(
         a device if None.
       num_frames: pictures of the way, at most, besides the start.
       numbers: of several searches at once, stacked, in the place of the search's own; see
-        `search_settings`. There are no frames of these, and no places are filled again.
+        `search_settings`. There are no frames of these.
 
     Raises:
       ValueError: the search asks for an encoder, see `projection.check_encoder`.
     """
-    check_encoder(model.encoder, mask, search)
+    check_encoder(model.encoder, model.models.gen.joint, mask, search)
     limit = max_parallel or parallel.num_local()
     make = functools.partial(
         _open, model, mask, search, seed, block_size, num_frames, numbers
@@ -216,12 +181,6 @@ def search_stream(
         functools.cache(functools.partial(make, i))
         for i in range(min(limit, parallel.num_local()))
     ]
-    whole = search.stages or num_frames or numbers is not None
-    if search.chunk_steps and search.total_steps and not whole:
-        blocks = [
-            _Refilled(devices[i % len(devices)], block_size) for i in range(limit)
-        ]
-        return _in_order(_refilled(items, blocks))
     return _block_by_block(items, devices, limit, block_size, num_frames)
 
 
@@ -260,9 +219,18 @@ def _each(
 ) -> Iterator[tuple[Item, Found]]:
     """Row by row, without what only filled the block up."""
     candidates, frames = found
-    for i, name in enumerate(names):
-        way = np.stack([x[i] for x in frames]) if frames else None
-        yield name, Found(Candidates(*(x[i] for x in candidates)), way)
+    rows = _rows(candidates), _rows(frames)
+    for name, own, way in zip(names, *rows, strict=False):
+        yield name, Found(own, np.stack(way) if frames else None)
+
+
+def _rows(tree: Any) -> Iterator[Any]:
+    """A pytree of arrays, row by row; itself again and again where it has none."""
+    leaves, structure = jax.tree.flatten(tree)
+    if not leaves:
+        yield from itertools.repeat(tree)
+    for row in zip(*leaves):
+        yield jax.tree.unflatten(structure, row)
 
 
 class _Place(NamedTuple):
@@ -298,12 +266,12 @@ class _Place(NamedTuple):
         """The best starts of a block."""
         known = self.known(targets)
         guesses = guess(self.model.encoder, *known, **self.fixed)
-        return begin(*known[1:], self.starts, search=self.search, guesses=guesses)
+        return begin(*known[1:], self.starts, guesses=guesses, **self.fixed)
 
 
 def _open(
     model: Model,
-    mask: Float[np.ndarray, "h w"],
+    mask: Float[np.ndarray, "s s p"],
     search: Search,
     seed: int,
     block_size: int,
@@ -311,7 +279,7 @@ def _open(
     numbers: Numbers | None,
     device: int,
 ) -> _Place:
-    shape = (block_size, *mask.shape, 3)
+    shape = (block_size, *model.models.gen.joint.shape)
     alone = not num_frames and numbers is None
     with parallel.running_on(device):
         known = jnp.asarray(mask)
@@ -358,24 +326,23 @@ def _search_with_frames(
     for first in range(0, total, steps):
         frames.append(_best_joint(model.models.gen, model.variables.gen, state))
         count = min(steps, total - first)
-        state = advance_stages(
-            *known, state, first=first, num_steps=count, **place.fixed
-        )
+        state = advance(*known, state, first=first, num_steps=count, **place.fixed)
     found = finish(*known, state, **place.fixed)
     return found, [*frames, found.joint[:, 0]]
 
 
 def _best_joint(
     gen: Generator, variables: Any, state: SearchState
-) -> Float[Array, "b h w 3"]:
+) -> Float[Array, "b s s c"]:
     """G of the candidate of each target that the last step found to lose least."""
     best = jnp.argmin(state.contextual, axis=1)
-    z = jnp.take_along_axis(state.z, best[:, None, None], axis=1)
-    return generate_each(gen, variables, z[:, 0])
+    latents = state.z, state.offsets
+    chosen = jax.tree.map(lambda x: jax.vmap(lambda x, i: x[i])(x, best), latents)
+    return generate_each(gen, variables, *chosen)
 
 
 def _sweep(
-    model: Model, mask: Float[Array, "h w"], search: Search, numbers: Numbers
+    model: Model, mask: Float[Array, "s s p"], search: Search, numbers: Numbers
 ) -> Callable[[Array, Starts], Candidates]:
     """Whole searches for a block under stacked numbers: targets first, then searches."""
     varies = [len(set(values.tolist())) > 1 for values in numbers]
@@ -404,146 +371,6 @@ def _sweep(
     return lambda target, starts: compiled(
         model.variables, params, target, starts, mapped
     )
-
-
-class _Ready(NamedTuple):
-    """A target whose search has ended.
-
-    Attributes:
-      number: of the item.
-      item: the item.
-      target: its target.
-      z: of its candidates.
-      steps: that they were moved by.
-    """
-
-    number: int
-    item: Any
-    target: Target
-    z: Float[np.ndarray, "k z"]
-    steps: int
-
-
-class _Refilled:
-    """A block under way, each target of which began at a time of its own."""
-
-    def __init__(self, open_place: Callable[[], _Place], block_size: int) -> None:
-        self._open = open_place
-        self._slots: list[tuple[int, Any] | None] = [None] * block_size
-        self._targets: np.ndarray | None = None
-        self._state: SearchState | None = None
-        self._ready: list[_Ready] = []
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a target is searched for."""
-        return any(slot is not None for slot in self._slots)
-
-    def fill(self, items: Iterator[tuple[int, tuple[Any, Target]]]) -> None:
-        """Begins as many targets as there is room for."""
-        free = [i for i, slot in enumerate(self._slots) if slot is None]
-        given = list(zip(free, items))
-        if not given:
-            return
-        if self._targets is None:
-            self._targets = _filled_up([given[0][1][1][1]], len(self._slots))
-        for i, (number, (item, target)) in given:
-            self._slots[i] = (number, item)
-            self._targets[i] = target
-        place = self._open()
-        with parallel.running_on(place.device):
-            fresh = place.begin(self._targets)
-            new = np.isin(np.arange(len(self._slots)), [i for i, _ in given])
-            old = fresh if self._state is None else self._state
-            self._state = choose_rows(jnp.asarray(new), fresh, old)
-
-    def advance(self) -> None:
-        """Starts the next chunk of all targets."""
-        place = self._open()
-        search = place.search
-        with parallel.running_on(place.device):
-            assert self._state is not None and self._targets is not None
-            state = advance(
-                *place.known(self._targets),
-                self._state,
-                num_steps=search.chunk_steps,
-                **place.fixed,
-            )
-            self._state = stop_stalled(state, search=search)
-
-    def collect(self) -> Iterator[tuple[int, Any, Found]]:
-        """Frees the places of those that are done; answers, once they fill a block."""
-        assert self._state is not None and self._targets is not None
-        moving, step = jax.device_get((self._state.moving, self._state.step))
-        total = self._open().search.total_steps
-        done = [
-            i
-            for i, slot in enumerate(self._slots)
-            if slot is not None and (step[i] >= total or not moving[i])
-        ]
-        if done:
-            z = jax.device_get(self._state.z)
-            for i in done:
-                number, item = self._slots[i]  # type: ignore[misc]
-                target = self._targets[i].copy()
-                self._ready.append(_Ready(number, item, target, z[i], int(step[i])))
-                self._slots[i] = None
-        while len(self._ready) >= len(self._slots):
-            yield from self._finish()
-
-    def flush(self) -> Iterator[tuple[int, Any, Found]]:
-        """The answers that are left."""
-        if self._ready:
-            yield from self._finish()
-
-    def _finish(self) -> Iterator[tuple[int, Any, Found]]:
-        place, size = self._open(), len(self._slots)
-        ready, self._ready = self._ready[:size], self._ready[size:]
-        assert self._state is not None
-        with parallel.running_on(place.device):
-            rows = [*range(len(ready)), *[len(ready) - 1] * (size - len(ready))]
-            state = self._state._replace(
-                z=jnp.asarray(np.stack([ready[i].z for i in rows])),
-                step=jnp.asarray([ready[i].steps for i in rows], jnp.int32),
-            )
-            targets = np.stack([ready[i].target for i in rows])
-            found = finish(*place.known(targets), state, **place.fixed)
-        results = _each(
-            [(x.number, x.item) for x in ready], (jax.device_get(found), [])
-        )
-        yield from ((number, item, answers) for (number, item), answers in results)
-
-
-def _refilled(
-    items: Iterable[tuple[Item, Target]], blocks: Sequence[_Refilled]
-) -> Iterator[tuple[int, Item, Found]]:
-    """Numbered answers, as they come."""
-    left = enumerate(items)
-    busy = True
-    while busy:
-        for block in blocks:  # while one is looked at, the others compute
-            if block.is_busy:
-                yield from block.collect()
-            block.fill(left)
-            if block.is_busy:
-                block.advance()
-        busy = any(block.is_busy for block in blocks)
-    for block in blocks:
-        yield from block.flush()
-
-
-def _in_order(
-    numbered: Iterable[tuple[int, Item, Found]],
-) -> Iterator[tuple[Item, Found]]:
-    """Answers by their numbers: each is held until those before it have come."""
-    held: dict[int, tuple[Item, Found]] = {}
-    following = itertools.count()
-    awaited = next(following)
-    for number, item, found in numbered:
-        held[number] = item, found
-        while awaited in held:
-            yield held.pop(awaited)
-            awaited = next(following)
 
 
 def _starts_and_compilation(

@@ -1,14 +1,17 @@
 """Training an encoder of sketches, on what a generator draws: a start of the search for z.
 
-Every step draws latents z, generates their joint images, distorts the sketch halves as
-people might (`distortions`), and moves the encoder E to lower
+Every step draws latents z, generates their joint images, takes one sketch of each, distorts
+it as people might (`distortions`), and moves the encoder E to lower
 
-    mean (E(s') - z)^2  +  w D_KL(s || sketch half of G(E(s'))), blurred
+    mean (E(s') - z)^2  +  w D_KL(s || the same sketch of G(E(s'))), blurred
 
 s being the sketch as generated, s' as distorted. The first term says where the latent is,
 photograph included; alone it answers with the mean of all latents that fit. The second is
 what the search ranks by, seen through G, which is frozen on its running averages; blurs
 let strokes that do not meet yet attract each other.
+
+Where joint images hold sketches in several styles, each sample shows one of them, drawn
+anew: E reads them all, and is not told which.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import logging
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from cgan_jax import losses, model_card, model_files
 from cgan_jax.distortions import distort
@@ -107,9 +110,11 @@ def train_step(
       The state after the update, and the two terms of the loss before it: `z_error`, 1/3
       for an encoder that knows nothing, and `sketch_kl` in nats.
     """
-    z_key, seen_key = jax.random.split(jax.random.fold_in(key, state.step))
+    own_key = jax.random.fold_in(key, state.step)
+    z_key, seen_key, part_key = jax.random.split(own_key, 3)
     z = sample_z(z_key, recipe.batch_size, gen.z_dim)
-    sketch = sketches_of(gen, gen_variables, z)
+    part = jax.random.randint(part_key, z.shape[:1], 0, len(gen.joint.sketches))
+    sketch = sketches_of(gen, gen_variables, z, part)
     seen = distort(sketch, jax.random.split(seen_key, recipe.batch_size))
 
     def loss_fn(params: Any) -> tuple[Array, dict[str, Array]]:
@@ -117,7 +122,7 @@ def train_step(
         terms = {"z_error": jnp.square(found - z).mean()}
         total = terms["z_error"]
         if recipe.sketch_weight:
-            again = sketches_of(gen, gen_variables, found)
+            again = sketches_of(gen, gen_variables, found, part)
             terms["sketch_kl"] = blurred_kl(again, sketch).mean()
             total += recipe.sketch_weight * terms["sketch_kl"]
         return total, terms
@@ -129,10 +134,19 @@ def train_step(
 
 
 def sketches_of(
-    gen: Generator, variables: Any, z: Float[Array, "n z"]
+    gen: Generator, variables: Any, z: Float[Array, "n z"], part: Int[Array, " n"]
 ) -> Float[Array, "n s s"]:
-    """The sketch halves of G(z): grey in [0, 1], as the search compares them."""
-    return losses.comparable(generate(gen, variables, z), "sketch")[:, 0]
+    """A sketch of each G(z): grey in [0, 1], as the search compares them.
+
+    Args:
+      gen: draws them.
+      variables: of G.
+      z: latents.
+      part: which of its sketches, by number.
+    """
+    planes, joint = generate(gen, variables, z), gen.joint
+    views = [joint.view(planes, name)[:, 0] for name in joint.sketches]
+    return jnp.stack(views, axis=1)[jnp.arange(len(z)), part]
 
 
 def blurred_kl(
@@ -165,7 +179,7 @@ def train(
         model.models.gen,
         jax.tree.map(jnp.asarray, model.variables.gen),
     )
-    encoder = Encoder(recipe.base_filters, gen.z_dim, gen.height)
+    encoder = Encoder(recipe.base_filters, gen.z_dim, gen.joint.size)
     init_key, run_key, test_key = jax.random.split(jax.random.key(seed), 3)
     state = create_state(encoder, make_tx(recipe), init_key)
     parts: dict[str, Any] = {"encoder": encoder, "gen": gen}
@@ -206,22 +220,26 @@ def score(
 ) -> dict[str, float]:
     """How well an encoder knows new samples, as they are: means over 256.
 
+    They show the sketches of their joint images in turn.
+
     Returns:
       `z_error`, the mean squared error of z, 1/3 for one that knows nothing; `sketch_kl`,
       the blurred divergence of the sketch that is generated again, in nats; and
-      `chance_kl`, that of another sample's sketch.
+      `chance_kl`, that of another sample's sketch in the same style.
     """
+    num_parts = len(gen.joint.sketches)
 
     @jax.jit
     def scores(params: Any, gen_variables: Any) -> dict[str, Array]:
         z = sample_z(key, _NUM_TEST, gen.z_dim)
-        sketch = sketches_of(gen, gen_variables, z)
+        part = jnp.arange(_NUM_TEST) % num_parts
+        sketch = sketches_of(gen, gen_variables, z, part)
         found = encode(trained.module, params, sketch)
-        again = sketches_of(gen, gen_variables, found)
+        again = sketches_of(gen, gen_variables, found, part)
         return {
             "z_error": jnp.square(found - z).mean(),
             "sketch_kl": blurred_kl(again, sketch).mean(),
-            "chance_kl": blurred_kl(jnp.roll(sketch, 1, axis=0), sketch).mean(),
+            "chance_kl": blurred_kl(jnp.roll(sketch, num_parts, axis=0), sketch).mean(),
         }
 
     return {name: float(x) for name, x in scores(trained.params, gen_variables).items()}

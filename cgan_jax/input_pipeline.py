@@ -1,41 +1,46 @@
-"""Batches of joint images for training and evaluation, read with grain."""
+"""Batches of joint images for training, read with grain."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import grain
 import numpy as np
 from jaxtyping import Float
 
 from cgan_jax.dataset import Pairs
-from cgan_jax.images import from_uint8, join
+from cgan_jax.images import from_uint8
+from cgan_jax.joint import PHOTO, Joint
 
 # Batches read ahead: enough to hide the reading behind a step, small enough to forget.
 _READ = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
 
 
 def joint_from_pair(
-    pair: Mapping[str, np.ndarray],
-) -> Float[np.ndarray, "*b s 2*s 3"]:
-    """The joint image of a pair, or of a batch of pairs: sketch left, photo right.
+    pair: Mapping[str, np.ndarray], joint: Joint
+) -> Float[np.ndarray, "*b s s c"]:
+    """The joint image of a photograph and its sketches, or a batch of them.
 
     Args:
-      pair: uint8 `sketch` (..., s, s) and `photo` (..., s, s, 3).
+      pair: uint8 `sketches` (..., n, s, s), one for each sketch of the joint image in
+        its order, and `photo` (..., s, s, 3).
+      joint: what joint images hold.
 
     Returns:
-      float32 in [-1, 1], x / 127.5 - 1; the sketch is grey in three channels.
+      float32 in [-1, 1], x / 127.5 - 1.
     """
-    grey = from_uint8(pair["sketch"])
-    return join(np.repeat(grey[..., None], 3, axis=-1), from_uint8(pair["photo"]))
+    sketches = np.moveaxis(from_uint8(pair["sketches"]), -3, 0)
+    pictures = dict(zip(joint.sketches, sketches, strict=True))
+    return joint.stack(pictures | {PHOTO: from_uint8(pair["photo"])})
 
 
 def flip_pair(pair: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The pair seen in a mirror: sketch and photograph, each within itself."""
-    return {name: half[:, ::-1] for name, half in pair.items()}
+    """The pair seen in a mirror: every sketch and the photograph, each within itself."""
+    return {"sketches": pair["sketches"][..., ::-1], "photo": pair["photo"][:, ::-1]}
 
 
 def make_train_iterator(
     pairs: Pairs,
+    joint: Joint,
     *,
     batch_size: int,
     seed: int,
@@ -47,20 +52,22 @@ def make_train_iterator(
 
     The rows of host h are the h-th part of the batch that one host alone would have, as
     its devices are the h-th of all: a row's augmentation does not depend on the number of
-    hosts. A batch may hold the end of one epoch and the beginning of the next. Of several
-    styles, each pair shows one, drawn anew each time. `get_state` and `set_state` of the
-    iterator bring back the very same batches.
+    hosts. A batch may hold the end of one epoch and the beginning of the next. Where pairs
+    have several styles and joint images one sketch, it shows one of them, drawn anew each
+    time. `get_state` and `set_state` of the iterator bring back the very same batches.
 
     Args:
-      pairs: the training pairs, in the styles that are mixed.
-      batch_size: number of pairs in a step, over all hosts together.
-      seed: decides the order, the styles and the flips.
-      flip: mirror half of the pairs, chosen anew each time.
-      host: index of this process, below num_hosts.
+      pairs: the training pairs, in the styles of the joint image, or in those that its
+        one sketch mixes.
+      joint: what joint images hold.
+      batch_size: pairs a step, over all hosts.
+      seed: of the order, the mirroring and the mixing.
+      flip: whether half of the pairs, drawn anew each time, are mirrored.
+      host: index of this process.
       num_hosts: number of processes that share each batch.
 
     Returns:
-      An iterator of `{'joint': float32 (batch_size / num_hosts, s, 2 s, 3)}` in [-1, 1].
+      An iterator of `{'joint': float32 (batch_size / num_hosts, s, s, C)}` in [-1, 1].
 
     Raises:
       ValueError: there are fewer pairs than one batch, or the hosts cannot share it.
@@ -68,28 +75,11 @@ def make_train_iterator(
     _check_batch(len(pairs), batch_size, num_hosts)
     # repeat() reshuffles each epoch; the share of a host comes after everything random.
     dataset = grain.MapDataset.source(pairs).seed(seed).shuffle().repeat(None)
-    dataset = dataset.random_map(functools.partial(_draw_pair, flip=flip))
+    mixes = len(joint.sketches) == 1
+    dataset = dataset.random_map(functools.partial(_draw_pair, flip=flip, mixes=mixes))
     parts = dataset.batch(batch_size // num_hosts, drop_remainder=True)
-    return iter(parts[host::num_hosts].map(_to_example).to_iter_dataset(_READ))
-
-
-def all_batches(pairs: Pairs, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """Every pair once, in order, for evaluation; the last batch may be smaller.
-
-    Yields:
-      `{'joint': float32 (at most batch_size, s, 2 s, 3)}` in [-1, 1].
-
-    Raises:
-      ValueError: the pairs have several styles.
-    """
-    if len(pairs.styles) != 1:
-        raise ValueError(f"one style is evaluated at a time, not {pairs.styles}")
-    for start in range(0, len(pairs), batch_size):
-        rows = range(start, min(start + batch_size, len(pairs)))
-        read = [pairs[row] for row in rows]
-        sketch = np.concatenate([pair["sketches"] for pair in read])
-        photo = np.stack([pair["photo"] for pair in read])
-        yield _to_example({"sketch": sketch, "photo": photo})
+    to_example = functools.partial(_to_example, joint=joint)
+    return iter(parts[host::num_hosts].map(to_example).to_iter_dataset(_READ))
 
 
 def _check_batch(num_pairs: int, batch_size: int, num_hosts: int) -> None:
@@ -107,13 +97,20 @@ def _check_batch(num_pairs: int, batch_size: int, num_hosts: int) -> None:
 
 
 def _draw_pair(
-    pair: Mapping[str, np.ndarray], rng: np.random.Generator, *, flip: bool
+    pair: Mapping[str, np.ndarray],
+    rng: np.random.Generator,
+    *,
+    flip: bool,
+    mixes: bool,
 ) -> Mapping[str, np.ndarray]:
-    """The photograph with its sketch in one of the styles, half of the time mirrored."""
-    style = rng.integers(len(pair["sketches"]))
-    chosen = {"sketch": pair["sketches"][style], "photo": pair["photo"]}
-    return flip_pair(chosen) if flip and rng.random() < 0.5 else chosen
+    """The photograph with its sketches, or one of them, half of the time mirrored."""
+    if mixes:
+        style = rng.integers(len(pair["sketches"]))
+        pair = {"sketches": pair["sketches"][style : style + 1], "photo": pair["photo"]}
+    return flip_pair(pair) if flip and rng.random() < 0.5 else pair
 
 
-def _to_example(pair: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {"joint": joint_from_pair(pair)}
+def _to_example(
+    pair: Mapping[str, np.ndarray], *, joint: Joint
+) -> dict[str, np.ndarray]:
+    return {"joint": joint_from_pair(pair, joint)}

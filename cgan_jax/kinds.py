@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from cgan_jax import (
-    images,
     model_files,
     model_table,
     parallel,
@@ -24,15 +23,22 @@ from cgan_jax import (
     validation,
 )
 from cgan_jax.baselines import conditional, conditional_files, conditional_step
+from cgan_jax.joint import PHOTO, Joint
 from cgan_jax.models import GanPair, Generator, generate, make_models, sample_z
 from cgan_jax.projection import Search
 from cgan_jax.train_state import GanState
 from cgan_jax.train_step import Recipe, train_step
 
-HeldOut = Float[np.ndarray, "n h w 3"]
+HeldOut = Float[np.ndarray, "n s s c"]
 _CAPTIONS = ("photograph", "its sketch", "photo drawn")
+_SHAPE = ("height", "layout", "kernel_size", "base_filters", "z_dim")
 # What the one kind can do in other ways, the other only so.
-_CONDITIONAL_ONLY_WITH = {("model", "disc_norm"): "batch", ("train", "gen_updates"): 1}
+_CONDITIONAL_ONLY_WITH = {
+    ("model", "disc_norm"): "batch",
+    ("model", "kernel_size"): 5,
+    ("train", "gen_updates"): 1,
+    ("train", "inner_noise"): 0.0,
+}
 
 
 @runtime_checkable
@@ -41,9 +47,11 @@ class Kind(Protocol):
 
     Attributes:
       models: G and D, for `parallel.AXIS_NAME`.
+      joint: what the joint images that it is trained on hold.
     """
 
     models: GanPair
+    joint: Joint
 
     def table(self) -> str:
         """The networks, layer by layer."""
@@ -88,16 +96,11 @@ class Contextual:
     """The contextual GAN: latents to joint images, sketches completed by a search."""
 
     def __init__(self, config: ml_collections.ConfigDict) -> None:
-        self.models = make_models(**config.model, axis_name=parallel.AXIS_NAME)
+        arguments = publish.contextual_arguments(config)
+        self.models = make_models(**arguments, axis_name=parallel.AXIS_NAME)
+        self.joint = self.models.gen.joint
         self._config, self._recipe = config, Recipe.of(config.train)
-        self._search = dataclasses.replace(
-            Search(**config.projection),
-            num_starts=config.report.validation_starts,
-            encoder_starts=0,  # a G in training has no encoder
-            num_candidates=1,
-            num_steps=config.report.validation_steps,
-            chunk_steps=0,
-        )
+        self._search = _validation_search(config, self.models.gen)
 
     def table(self) -> str:
         return model_table.describe(
@@ -112,8 +115,7 @@ class Contextual:
                 f"--init_from={name} has a D of norm {norm!r}, but "
                 f"config.model.disc_norm is {self.models.disc.norm!r}"
             )
-        fields = ("base_filters", "z_dim", "height")
-        _check_shape(name, model.config["model"], self._config.model, fields)
+        _check_shape(name, model, self._config, self.joint)
         return model.variables
 
     def step_fn(self, tx: GanPair) -> Callable[..., Any]:
@@ -129,8 +131,8 @@ class Contextual:
         del held_out
         variables = _averaged(self.models, state)
         num_samples = self._config.report.num_samples
-        joint = _sample(self.models.gen, variables.gen, num_samples)
-        return sample.pair_sheet(images.to_uint8(jax.device_get(joint)))
+        planes = _sample(self.models.gen, variables.gen, num_samples)
+        return sample.pair_sheet(self.joint.panels(jax.device_get(planes)))
 
     def validate(
         self, state: GanState, held_out: HeldOut
@@ -141,7 +143,21 @@ class Contextual:
             models=self.models,
             search=self._search,
         )
-        return found.scores, validation.sheet(held_out, found.joint)
+        return found.scores, validation.sheet(held_out, found.joint, self.joint)
+
+
+def _validation_search(config: ml_collections.ConfigDict, gen: Generator) -> Search:
+    """The whole search of the config, with the budget of its reports."""
+    search, report = Search(**config.projection), config.report
+    return dataclasses.replace(
+        search,
+        num_starts=report.validation_starts,
+        encoder_starts=0,  # a G in training has no encoder
+        num_candidates=1,
+        num_steps=report.validation_steps,
+        inner_steps=report.validation_inner_steps if search.inner_steps else 0,
+        inner_layers=min(search.inner_layers, len(gen.inner_shapes)),
+    )
 
 
 _averaged = jax.jit(publish.averaged_variables, static_argnums=0)
@@ -162,8 +178,9 @@ class Conditional:
                     f"config.{section}.{field} is {config[section][field]!r}: a "
                     f"conditional GAN has {only!r} alone"
                 )
-        arguments = conditional.arguments(config.model.to_dict())
+        arguments = conditional.arguments(config)
         self.models = conditional.make_models(**arguments, axis_name=parallel.AXIS_NAME)
+        self.joint = self.models.gen.joint
         self._config, self._recipe = config, Recipe.of(config.train)
 
     def table(self) -> str:
@@ -172,8 +189,7 @@ class Conditional:
 
     def published(self, name: str) -> GanPair:
         model = conditional_files.load(name)
-        fields = ("base_filters", "height")
-        _check_shape(name, model.config["model"], self._config.model, fields)
+        _check_shape(name, model, self._config, self.joint)
         return model.variables
 
     def step_fn(self, tx: GanPair) -> Callable[..., Any]:
@@ -190,38 +206,47 @@ class Conditional:
         some = held_out[: self._config.report.num_samples]
         if not len(some):
             return None
-        return sample.pair_sheet(images.to_uint8(self._answers(state, some)))
+        return sample.pair_sheet(self.joint.panels(self._answers(state, some)))
 
     def validate(
         self, state: GanState, held_out: HeldOut
     ) -> tuple[dict[str, float], sheets.Picture]:
         found = self._answers(state, held_out)
-        l1 = conditional_step.l1_distance(jnp.asarray(found), jnp.asarray(held_out))
+        pair = jnp.asarray(found), jnp.asarray(held_out)
         scores = {
-            "validation_ssim": validation.photo_ssim(found, held_out),
-            "validation_l1": float(l1),
+            "validation_ssim": validation.photo_ssim(found, held_out, self.joint),
+            "validation_l1": float(conditional_step.l1_distance(*pair, self.joint)),
         }
-        rows = []
-        for true, drawn in zip(*map(images.to_uint8, (held_out, found)), strict=True):
-            sketch, photo = images.split(true)
-            pictures = [photo, sketch, images.split(drawn)[1]]
-            rows.append([sheets.enlarge(picture) for picture in pictures])
-        return scores, sheets.captioned_grid(rows, _CAPTIONS)
+        (sketch,) = self.joint.sketches
+        panels = [self.joint.panel(held_out, name) for name in (PHOTO, sketch)]
+        panels.append(self.joint.panel(found, PHOTO))
+        return scores, validation.captioned(panels, _CAPTIONS)
 
     def _answers(self, state: GanState, held_out: HeldOut) -> HeldOut:
         """Given sketches beside the photographs drawn of them."""
-        sketches, _ = images.split(held_out)
+        gen, planes = self.models.gen, jnp.asarray(held_out)
         variables = conditional.averaged_variables(state).gen
-        drawn = conditional.draw_each(self.models.gen, variables, jnp.asarray(sketches))
-        return images.join(sketches, jax.device_get(drawn))
+        sketches = conditional.sketches_of(gen, planes)
+        drawn = conditional.draw_each(gen, variables, sketches)
+        return jax.device_get(conditional.with_photo(gen, planes, drawn))
 
 
 def _check_shape(
-    name: str, theirs: Any, ours: ml_collections.ConfigDict, fields: tuple[str, ...]
+    name: str,
+    model: model_files.Model | conditional_files.ConditionalModel,
+    config: ml_collections.ConfigDict,
+    joint: Joint,
 ) -> None:
-    for field in fields:
-        if theirs[field] != ours[field]:
+    """Whether a published model's parameters fit; its sketches may have other names."""
+    theirs, ours = model.config["model"], config.model
+    for field in _SHAPE:
+        if field in theirs and theirs[field] != ours[field]:
             raise ValueError(
                 f"--init_from={name} has {field} {theirs[field]}, but "
                 f"config.model.{field} is {ours[field]}"
             )
+    if model.joint.shape != joint.shape:
+        raise ValueError(
+            f"--init_from={name} has the sketches {', '.join(model.joint.sketches)}, but "
+            f"config.data.style is {config.data.style}"
+        )

@@ -16,8 +16,6 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from cgan_jax import images
-
 Direction = Literal["y||G", "G||y"]
 Mass = Literal["ink", "intensity"]
 Distance = Literal["kl", "js", "l1", "l2", "cross-entropy"]
@@ -54,12 +52,12 @@ def generator_loss(fake_logits: Float[Array, "*n"]) -> Float[Array, ""]:
 
 
 def r1_penalty(
-    logits_fn: Callable[[Array], Array], real: Float[Array, "n h w 3"]
+    logits_fn: Callable[[Array], Array], real: Float[Array, "n s s c"]
 ) -> Float[Array, ""]:
     """Mean squared slope of D at real images: Mescheder et al. 2018, R1 without gamma / 2.
 
     Args:
-      logits_fn: D, `(n, h, w, 3)` -> `(n,)` logits.
+      logits_fn: D, `(n, s, s, c)` -> `(n,)` logits.
       real: real joint images as D sees them, in [-1, 1].
 
     Returns:
@@ -289,62 +287,3 @@ def _in_direction(generated: Array, target: Array, direction: Direction) -> Any:
     if direction == "G||y":
         return generated, target
     raise ValueError(f"direction must be 'y||G' or 'G||y', got {direction!r}")
-
-
-def contextual_loss(
-    generated: Float[Array, "*b h w 3"],
-    target: Float[Array, "*b h w 3"],
-    mask: Float[Array, "h w"],
-    *,
-    direction: Direction = "y||G",
-    mass: Mass = "ink",
-    epsilon: Number = 1e-3,
-) -> Float[Array, "*b"]:
-    """L_contextual = D_KL(M*y, M*G(z)) between joint images.
-
-    The sum of what is known of the sketch half, compared by its grey value, and of the
-    photo half, compared by its three channels, averaged.
-
-    Args:
-      generated: G(z), in [-1, 1].
-      target: the known image y, in [-1, 1]; its unknown part is never read.
-      mask: M, 1 on the known pixels, 0 elsewhere.
-      direction: `y||G` (the released code's ranking of starts) or `G||y` (its search).
-      mass: see `kl_divergence`.
-      epsilon: see `kl_divergence`.
-
-    Returns:
-      Divergence in nats of each pair.
-
-    Raises:
-      ValueError: another direction or mass.
-    """
-    terms = [
-        image_distance(
-            comparable(generated, side),
-            comparable(target, side),
-            half_of_mask(mask, side),
-            "kl",
-            direction=direction,
-            mass=mass,
-            epsilon=epsilon,
-        ).mean(-1)
-        for side in ("sketch", "photo")
-    ]
-    return terms[0] + terms[1]
-
-
-def comparable(
-    joint: Float[Array, "*b h w 3"], side: images.Side
-) -> Float[Array, "*b c h h"]:
-    """One half of joint images in [0, 1]: the sketch's grey value, the photo's colours."""
-    sketch, photo = images.split(joint)
-    if side == "sketch":
-        return (images.luma(sketch)[..., None, :, :] + 1.0) / 2.0
-    return (jnp.moveaxis(photo, -1, -3) + 1.0) / 2.0
-
-
-def half_of_mask(mask: Float[Any, "h w"], side: images.Side) -> Float[Any, "h h"]:
-    """What a mask of joint images says of one half."""
-    half = mask.shape[-1] // 2
-    return mask[..., :half] if side == "sketch" else mask[..., half:]

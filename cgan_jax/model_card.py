@@ -41,8 +41,8 @@ def write_card(model: Model, folder: Path) -> str:
     """The card of a contextual GAN that is stored in a folder, as Markdown."""
     sizes = model.config["model"]
     about = {
-        "network": f"{sizes['base_filters']} base filters, z of {sizes['z_dim']}, "
-        f"{sizes['height']}x{2 * sizes['height']} joint images",
+        "network": f"{sizes['base_filters']} base filters, kernels of "
+        f"{sizes['kernel_size']}, z of {sizes['z_dim']}; {_joint(model)}",
         "statistics": "batch statistics recomputed over its own samples",
     }
     return add_encoder(_card(model, folder, _CONTEXTUAL, **about), model)
@@ -52,12 +52,19 @@ def write_conditional_card(model: ConditionalModel, folder: Path) -> str:
     """The card of a conditional GAN that is stored in a folder, as Markdown."""
     sizes = model.config["model"]
     about = {
-        "network": f"U-Net of {sizes['base_filters']} base filters, "
-        f"{sizes['height']}x{sizes['height']} pictures; L1 weighs "
+        "network": f"U-Net of {sizes['base_filters']} base filters; {_joint(model)}; "
+        "L1 weighs "
         f"{model.config['conditional']['l1_weight']:g}",
         "statistics": "running averages of its batch statistics, without dropout",
     }
     return _card(model, folder, _CONDITIONAL, **about)
+
+
+def _joint(model: Model | ConditionalModel) -> str:
+    """Such as: joint images of xdog and photo, 64x64 pixels each, as halves."""
+    size, names = model.joint.size, " and ".join(model.joint.names)
+    layout = model.config["model"]["layout"]
+    return f"joint images of {names}, {size}x{size} pixels each, as {layout}"
 
 
 def _card(

@@ -18,15 +18,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.errors import FlaxError
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from safetensors.numpy import save as serialize
 
 from cgan_jax.array_cache import content_key
-from cgan_jax.models import Encoder, GanPair, TrainedEncoder, make_models
+from cgan_jax.joint import Joint
+from cgan_jax.models import (
+    Encoder,
+    GanPair,
+    Generator,
+    TrainedEncoder,
+    make_models,
+    recompute_statistics,
+)
+from cgan_jax.strided_conv import phase_conv_transpose
+from cgan_jax.workdir import with_missing
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1: joint images of halves alone, without `spread`; read as well
 CONTEXTUAL, CONDITIONAL = "contextual", "conditional"  # kinds of models
 # What they do, and where they are taken.
 _EXPLAINED = {
@@ -52,9 +63,10 @@ class Model:
     Attributes:
       name: how reports call it.
       models: G and D.
-      variables: parameters and batch statistics of G and of D, float32.
+      variables: parameters and batch statistics of G and of D, and the `spread` of G's
+        inner layers, float32.
       config: what `config.json` holds: `model` (the arguments of `make_models`),
-        `style` of the sketches, facts on the training, and, where there is an encoder,
+        `style` of the sketches, several separated by commas, facts on the training, and, where there is an encoder,
         those on it as `encoder`: `base_filters` and `generator`, the
         `generator_digest` of the G that it was trained on, among them.
       encoder: starts of searches from sketches; None where the model has none.
@@ -66,6 +78,11 @@ class Model:
     config: dict[str, Any]
     encoder: TrainedEncoder | None = None
 
+    @property
+    def joint(self) -> Joint:
+        """What its joint images hold."""
+        return self.models.gen.joint
+
 
 def bundled_names() -> list[str]:
     """Names of the models that come with the package."""
@@ -73,9 +90,13 @@ def bundled_names() -> list[str]:
 
 
 def digest(model: Model) -> str:
-    """Names the weights of a model, its encoder's among them, and its architecture."""
+    """Names the weights of a model, its encoder's among them, and its architecture.
+
+    Not G's `spread`, which follows from its weights, but for rounding.
+    """
     params = None if model.encoder is None else model.encoder.params
-    leaves = jax.tree.leaves((model.variables, params))
+    gen = {name: x for name, x in model.variables.gen.items() if name != "spread"}
+    leaves = jax.tree.leaves((gen, model.variables.disc, params))
     return content_key(model.config["model"], *map(np.asarray, leaves))
 
 
@@ -145,17 +166,44 @@ def find_folder(name_or_folder: str | Path) -> Path:
 def load(name_or_folder: str | Path) -> Model:
     """Reads a bundled model by its name, or a published one from its folder.
 
+    What older models lack is filled in: arguments of `make_models` in the config, and the
+    `spread` of G's inner layers.
+
     Raises:
       ModelError: there is no such model, or its files are damaged or of a later format.
     """
     folder = find_folder(name_or_folder)
     config, tree = read(folder, CONTEXTUAL)
     with damage_named(folder):
+        config = with_arguments(config, "layout", "kernel_size")
         models = make_models(**config["model"])
         disc = {"batch_stats": {}} | tree["disc"]  # a D without a norm has none
-        variables = GanPair(tree["gen"], disc)
+        variables = GanPair(_with_spread(models.gen, tree["gen"]), disc)
         encoder = _encoder(config, tree)
     return Model(folder.name, models, variables, config, encoder)
+
+
+def with_arguments(config: dict[str, Any], *fields: str) -> dict[str, Any]:
+    """The config of a model with arguments that older ones lack, as they were then.
+
+    Args:
+      config: of a published model.
+      fields: of `config.model`; `styles` are filled in beside them.
+    """
+    once = with_missing({})["model"]
+    missing = {name: once[name] for name in fields}
+    missing["styles"] = config["style"].split(",")
+    return config | {"model": missing | config["model"]}
+
+
+def _with_spread(gen: Generator, variables: dict[str, Any]) -> dict[str, Any]:
+    """Variables of G with the units of its inner layers' offsets, as publishing has them."""
+    if "spread" in variables:
+        return variables
+    quick = gen.clone(conv_fn=phase_conv_transpose)  # to compile
+    recompute = jax.jit(recompute_statistics, static_argnums=0)
+    found = recompute(quick, variables["params"], jax.random.key(0))
+    return variables | {"spread": jax.device_get(found["spread"])}
 
 
 def read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -170,10 +218,10 @@ def read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
     except (SafetensorError, ValueError, OSError) as error:
         raise ModelError(f"{folder} is damaged ({error}): copy it anew") from error
     check_kind(folder, config, kind)
-    if config.get("format_version") != FORMAT_VERSION:
+    if config.get("format_version") not in range(1, FORMAT_VERSION + 1):
         raise ModelError(
             f"{folder} has format version {config.get('format_version')}, this package "
-            f"reads {FORMAT_VERSION}: install a newer cgan_jax"
+            f"reads up to {FORMAT_VERSION}: install a newer cgan_jax"
         )
     tensors = {name: x.astype(np.float32) for name, x in tensors.items()}
     return config, unflatten_dict(tensors, sep="/")
@@ -184,7 +232,7 @@ def damage_named(folder: Path) -> Iterator[None]:
     """Inside the block, what config and tensors lack or contradict is a ModelError."""
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, FlaxError) as error:
         raise ModelError(f"{folder} is damaged ({error!r}): copy it anew") from error
 
 

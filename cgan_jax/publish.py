@@ -20,10 +20,11 @@ from cgan_jax.models import (
     GanPair,
     TrainedEncoder,
     make_models,
-    recompute_batch_stats,
+    recompute_statistics,
     without_spectral_norm,
 )
 from cgan_jax.train_state import GanState, create_state, make_tx
+from cgan_jax.workdir import with_missing
 
 Checkpoint = Literal["newest", "best"]
 
@@ -42,7 +43,8 @@ def load_workdir(workdir: Path, checkpoint: Checkpoint = "newest") -> Model:
       ModelError: the run has no such checkpoint yet, or trains another kind of model.
     """
     config = _read_config(workdir, CONTEXTUAL)
-    models = make_models(**config["model"])
+    arguments = contextual_arguments(config)
+    models = make_models(**arguments)
     state = _restore(workdir, checkpoint, config, models)
     variables = averaged_variables(models, state)
     disc, disc_variables = without_spectral_norm(models.disc, variables.disc)
@@ -50,7 +52,7 @@ def load_workdir(workdir: Path, checkpoint: Checkpoint = "newest") -> Model:
         workdir.name,
         GanPair(models.gen, disc),
         GanPair(variables.gen, disc_variables),
-        {"model": config["model"] | _norm_of(disc, models.disc)}
+        {"model": arguments | _norm_of(disc, models.disc)}
         | _facts(workdir, config, int(state.step)),
     )
 
@@ -64,7 +66,7 @@ def load_conditional(
       ModelError: the run has no such checkpoint yet, or trains another kind of model.
     """
     config = _read_config(workdir, CONDITIONAL)
-    arguments = conditional.arguments(config["model"])
+    arguments = conditional.arguments(config)
     models = conditional.make_models(**arguments)
     state = _restore(workdir, checkpoint, config, models)
     facts = {
@@ -76,8 +78,13 @@ def load_conditional(
     return ConditionalModel(workdir.name, models, variables, facts)
 
 
+def contextual_arguments(config: Any) -> dict[str, Any]:
+    """The arguments of `make_models` for a config, a ConfigDict or a dict."""
+    return dict(config["model"]) | {"styles": config["data"]["style"].split(",")}
+
+
 def _read_config(workdir: Path, kind: str) -> dict[str, Any]:
-    config = json.loads((workdir / "config.json").read_text())
+    config = with_missing(json.loads((workdir / "config.json").read_text()))
     model_files.check_kind(workdir, config, kind)
     return config
 
@@ -146,8 +153,8 @@ def _scores(workdir: Path, steps: int) -> dict[str, Any]:
 
 def averaged_variables(models: GanPair, state: GanState) -> GanPair:
     """What is published: averaged G with recomputed statistics, raw D."""
-    stats = recompute_batch_stats(models.gen, state.ema_params, jax.random.key(0))
-    gen = {"params": state.ema_params, "batch_stats": stats}
+    statistics = recompute_statistics(models.gen, state.ema_params, jax.random.key(0))
+    gen = {"params": state.ema_params} | statistics
     disc = {"params": state.params.disc, "batch_stats": state.batch_stats.disc}
     return GanPair(gen, disc)
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from cgan_jax import images, sheets
+from cgan_jax import sheets
 from cgan_jax.model_files import Model
 from cgan_jax.models import generate, sample_z
 
@@ -18,8 +18,11 @@ _SCALE = 2
 _BLOCK = 64
 
 
-def sample_pairs(model: Model, n: int, *, seed: int) -> UInt8[np.ndarray, "n h w 3"]:
-    """`n` joint images of latents drawn from `seed`; the first ones do not depend on n."""
+def sample_pairs(model: Model, n: int, *, seed: int) -> UInt8[np.ndarray, "n s w 3"]:
+    """`n` joint images of latents drawn from `seed`, their parts side by side.
+
+    The first ones do not depend on n.
+    """
     gen = model.models.gen
     draw = jax.jit(functools.partial(generate, gen))
     key = jax.random.key(seed)
@@ -27,7 +30,7 @@ def sample_pairs(model: Model, n: int, *, seed: int) -> UInt8[np.ndarray, "n h w
     for i in range(-(-n // _BLOCK)):
         z = sample_z(jax.random.fold_in(key, i), _BLOCK, gen.z_dim)
         blocks.append(draw(model.variables.gen, z))
-    return images.to_uint8(np.concatenate(blocks)[:n])
+    return model.joint.panels(np.concatenate(blocks)[:n])
 
 
 def write_sheet(model: Model, path: Path, n: int, *, seed: int) -> None:
@@ -36,8 +39,8 @@ def write_sheet(model: Model, path: Path, n: int, *, seed: int) -> None:
     sheets.save(pair_sheet(sample_pairs(model, n, seed=seed)), path)
 
 
-def pair_sheet(joint: UInt8[np.ndarray, "n h w 3"]) -> sheets.Picture:
-    """Joint images in rows of four."""
-    pictures = list(joint.repeat(_SCALE, axis=1).repeat(_SCALE, axis=2))
+def pair_sheet(panels: UInt8[np.ndarray, "n s w 3"]) -> sheets.Picture:
+    """Joint images, their parts side by side, in rows of four."""
+    pictures = list(panels.repeat(_SCALE, axis=1).repeat(_SCALE, axis=2))
     rows = [pictures[i : i + _COLUMNS] for i in range(0, len(pictures), _COLUMNS)]
     return sheets.grid(rows)

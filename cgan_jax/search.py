@@ -3,107 +3,100 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from cgan_jax.losses import Direction, Distance, Mass, Number, PerceptualForm
+from cgan_jax.losses import Direction, Distance, Mass, PerceptualForm
 
 Optimizer = Literal["adam", "nesterov", "sgd"]
-Bound = Literal["clip", "smooth"]
-Schedule = Literal["constant", "rising", "falling", "cosine"]
 Role = Literal["steers", "ranks"]
+AUTO = "auto"
+
+# The penalty of offsets at closeness just above 0, where an answer hardly leaves what a z
+# alone reaches, and at 1, where nearly every stroke is kept (docs/design.md).
+_WEAKEST, _CLOSEST = 300.0, 1.0
+_RANGE = math.log(_WEAKEST / _CLOSEST)
+# What `auto` chooses from, and the `offset_size` up to which it goes. Not calibrated yet: on
+# held-out sketches of photographs offsets have this size at closeness 0.7 (docs/recipes.md).
+LEVELS = (0.2, 0.4, 0.6, 0.8)
+AUTO_SIZE = 0.05
 
 
 class Numbers(NamedTuple):
     """The plain numbers of a search, as `Search` explains them.
 
     They are traced: other values, or a `vmap` over values, compile nothing anew. Only
-    whether `noise`, `stop_at` and `perceptual_weight` are 0 belongs to the structure.
+    whether `perceptual_weight` or `closeness` is 0 belongs to the structure.
     """
 
     learning_rate: Any
     momentum: Any
-    noise: Any
-    stop_at: Any
-    stall_tolerance: Any
     epsilon: Any
     photo_weight: Any
-    blur_focus: Any
     perceptual_weight: Any
-
-
-_SWITCHES = ("noise", "stop_at", "perceptual_weight")  # what is 0 is not computed
+    inner_learning_rate: Any
+    inner_weight: Any
+    offset_penalty: Any
 
 
 @dataclasses.dataclass(frozen=True)
 class Search:
     """What is minimized, and how; defaults and their sources in `configs/default.py`.
 
+    A search has two stages. The first moves z alone. The second, the *inner search*, moves
+    z and the offsets of G's inner layers together (`models.Generator`): Daras et al. 2021,
+    *Intermediate Layer Optimization* (arXiv 2102.07364), with the penalty
+    `offset_penalty * sum of mean(offset^2)` over layers in the place of their l1 ball.
+
     Attributes:
       num_starts: latents that are drawn and ranked by their contextual loss.
       encoder_starts: latents of each sketch's own that are ranked beside them: what the
         model's encoder answers to the sketch, and to the sketch shifted by a few pixels;
         see `projection.guess`.
-      stages: candidates and steps of each stage before the last, such as
-        `((32, 20), (8, 20))`: the best so many go on. None where all that is refined is
-        refined to the end.
-      num_candidates: answers: the candidates of the last stage.
-      num_steps: steps of the last stage.
-      optimizer: `adam`, `nesterov` (the released code's momentum) or `sgd`.
+      num_candidates: the best of them are refined: answers.
+      num_steps: steps of the first stage.
+      optimizer: of the first stage: `adam`, `nesterov` (the released code's momentum) or
+        `sgd`.
       learning_rate: of the optimizer; z lies in [-1, 1].
-      learning_rate_schedule: how it goes from the first step of all stages to the last:
-        `constant`, `rising` from 0 or `falling` to it in a line, `cosine` to 0.
       momentum: decay of the mean of the gradients: Nesterov's, and Adam's beta1.
-      bound: `clip` z to [-1, 1] after each step, or `smooth`: search for the normal
-        u of z = erf(u / sqrt(2)), which is uniform on [-1, 1].
       keep_spread: rescale z after each step to mean(z^2) = 1/3, the spread of the
-        latents that G was trained on (u to 1); the loss alone draws z towards 0, where
+        latents that G was trained on; the loss alone draws z towards 0, where
         photographs wash out.
-      noise: standard deviation of what is added to z (or u) where a gradient is taken;
-        it falls to 0 in a line. Drawn from the key of the starts and the known pixels.
-      stop_at: a candidate stands still while its contextual loss is at most this.
-      chunk_steps: after so many steps of a stage, again and again, sketches that have
-        stalled stand still until it ends; 0 never looks. It divides the steps of every
-        stage. Many sketches with one stage give their places to others then.
-      stall_tolerance: a sketch has stalled if its least contextual loss, without D's
-        term, is not lower than at the last look by this part of it, in [0, 1).
-      distance: of the sketch half; see `losses.image_distance`.
-      photo_distance: of the photo half, where it is known.
-      photo_weight: weight of the photo half beside the sketch half's 1.
+      distance: of a known sketch; see `losses.image_distance`.
+      photo_distance: of the photograph, where it is known.
+      photo_weight: weight of the photograph beside each sketch's 1.
       direction: see `losses.image_distance`.
       start_direction: the same, for the ranking of the starts.
       mass: see `losses.kl_divergence`.
       epsilon: see `losses.image_distance`.
-      blur_widths: coarse to fine: both images are compared under Gaussians of these
-        standard deviations in pixels, narrow before wide; empty: as they are.
-      blur_focus: width i weighs exp(-blur_focus |i - p|), of a sum of 1, where p goes
-        from the last of the widths to the first: 0 weighs all alike, all the time.
       perceptual_weight: lambda, the weight of the perceptual loss.
-      perceptual_schedule: of lambda, as of the learning rate.
       perceptual_form: see `losses.perceptual_loss`.
-      perceptual_role: D `steers` the search, or only `ranks` its answers.
+      perceptual_role: D `steers` the first stage, or only `ranks` its answers.
+      inner_steps: steps of the inner search; 0 leaves it out.
+      inner_layers: how many inner layers have offsets, the coarsest first; all, if G has
+        fewer.
+      inner_learning_rate: of Adam, for z and offsets.
+      inner_distance: of all known parts in the inner search.
+      inner_weight: weight of that distance beside the penalty.
+      closeness: how closely the answer follows what is known, from 0, z alone, to 1,
+        nearly every stroke: it sets the penalty of the offsets. `auto` refines each
+        candidate at several levels and takes the closest whose offsets stay small; see
+        `projection.choose_levels`.
     """
 
     num_starts: int
     encoder_starts: int
-    stages: Sequence[Sequence[int]]
     num_candidates: int
     num_steps: int
     optimizer: Optimizer
     learning_rate: float
-    learning_rate_schedule: Schedule
     momentum: float
-    bound: Bound
     keep_spread: bool
-    noise: float
-    stop_at: float
-    chunk_steps: int
-    stall_tolerance: float
     distance: Distance
     photo_distance: Distance
     photo_weight: float
@@ -111,50 +104,68 @@ class Search:
     start_direction: Direction
     mass: Mass
     epsilon: float
-    blur_widths: Sequence[float | int]
-    blur_focus: float
     perceptual_weight: float
-    perceptual_schedule: Schedule
     perceptual_form: PerceptualForm
     perceptual_role: Role
+    inner_steps: int = 0
+    inner_layers: int = 3
+    inner_learning_rate: float = 0.05
+    inner_distance: Distance = "l2"
+    inner_weight: float = 4.0
+    closeness: float | int | str = 0.5  # text of a number will do
 
     def __post_init__(self) -> None:
-        # JSON and command lines give lists, which have no hash.
-        object.__setattr__(self, "stages", tuple(map(tuple, self.stages)))
-        object.__setattr__(self, "blur_widths", tuple(map(float, self.blur_widths)))
         _check_choices(self)
-        if min(self.num_starts, self.encoder_starts) < 0:
-            raise ValueError(
-                f"num_starts is {self.num_starts}, encoder_starts {self.encoder_starts}: "
-                "neither can be negative"
-            )
-        _check_stages(self)
-        _check_chunks(self)
-        if min(self.blur_widths, default=0) < 0:
-            raise ValueError(f"blur_widths is {self.blur_widths}: none can be negative")
+        for name in ("num_starts", "encoder_starts", "num_steps", "inner_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: it is at least 0")
+        if self.inner_layers < 1:
+            raise ValueError(f"inner_layers is {self.inner_layers}: it is at least 1")
+        object.__setattr__(self, "closeness", _closeness(self.closeness))
+        _check_count(self)
 
     @property
-    def all_stages(self) -> tuple[tuple[int, int], ...]:
-        """Candidates and steps of every stage."""
-        before = ((count, steps) for count, steps in self.stages)
-        return (*before, (self.num_candidates, self.num_steps))
+    def is_inner(self) -> bool:
+        """Whether it has an inner search."""
+        return self.inner_steps > 0 and self.closeness != 0
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The closeness of the candidates that the inner search makes of each."""
+        return LEVELS if self.closeness == AUTO else (float(self.closeness),)
 
     @property
     def total_steps(self) -> int:
-        """Steps of all stages."""
-        return sum(steps for _, steps in self.all_stages)
+        """Steps of both stages."""
+        return self.num_steps + (self.inner_steps if self.is_inner else 0)
 
     @property
     def numbers(self) -> Numbers:
         """What may change without compiling anew."""
-        return Numbers(*(np.float32(getattr(self, x)) for x in Numbers._fields))
+        penalty = 1.0 if self.closeness == AUTO else penalty_of(self.levels[0])
+        values = [getattr(self, name) for name in Numbers._fields[:-1]]
+        return Numbers(*map(np.float32, [*values, penalty]))
 
     @property
     def structure(self) -> Search:
         """What is compiled: the search with 0 and 1 in the place of its numbers."""
-        names = Numbers._fields
-        ones = {x: float(x in _SWITCHES and getattr(self, x) != 0) for x in names}
-        return dataclasses.replace(self, **ones)  # type: ignore[arg-type]
+        numbers = dict.fromkeys(Numbers._fields[:-1], 0.0)
+        numbers["perceptual_weight"] = float(self.perceptual_weight != 0)
+        closeness = AUTO if self.closeness == AUTO else float(self.closeness != 0)
+        return dataclasses.replace(self, **numbers, closeness=closeness)  # type: ignore[arg-type]
+
+
+def penalty_of(closeness: float) -> float:
+    """The weight of the squared offsets at a closeness: its logarithm falls in a line.
+
+    At closeness 0 there are no offsets, whatever the penalty.
+    """
+    return _WEAKEST * math.exp(-_RANGE * closeness)
+
+
+def closeness_of(penalty: Float[Any, "*n"]) -> Float[Array, "*n"]:
+    """`penalty_of` the other way."""
+    return jnp.log(_WEAKEST / penalty) / _RANGE
 
 
 _CHOICES = {
@@ -171,42 +182,29 @@ def _check_choices(search: Search) -> None:
             raise ValueError(f"{name} is {value!r}: choose one of {', '.join(choices)}")
 
 
-def _check_stages(search: Search) -> None:
+def _closeness(value: Any) -> float | str:
+    """`auto`, or a number from 0 to 1, which may be given as text."""
+    if value == AUTO:
+        return value  # type: ignore[return-value]
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise ValueError(
+            f"closeness is {value!r}: give a number from 0 to 1, or {AUTO!r}"
+        )
+    return number
+
+
+def _check_count(search: Search) -> None:
     limit, of_what = search.num_starts + search.encoder_starts, "num_starts"
     if search.encoder_starts:
         of_what += " and encoder_starts together"
-    names = [f"stage {i + 1}" for i in range(len(search.stages))] + ["num_candidates"]
-    for name, (count, steps) in zip(names, search.all_stages, strict=True):
-        if not 1 <= count <= limit:
-            raise ValueError(
-                f"{name} is {count}: it must be at least 1 and at most {of_what}, {limit}"
-            )
-        if steps < 0:
-            what = "num_steps" if name == "num_candidates" else f"the steps of {name}"
-            raise ValueError(f"{what} is {steps}: it cannot be negative")
-        limit, of_what = count, f"the candidates of {name}"
-
-
-def _check_chunks(search: Search) -> None:
-    if search.chunk_steps < 0:
-        raise ValueError(f"chunk_steps is {search.chunk_steps}: it cannot be negative")
-    if not 0 <= search.stall_tolerance < 1:
+    if not 1 <= search.num_candidates <= limit:
         raise ValueError(
-            f"stall_tolerance is {search.stall_tolerance}: it must be at least 0 and "
-            "below 1"
-        )
-    if search.chunk_steps and (search.noise or search.blur_focus):
-        raise ValueError(
-            "chunk_steps compares losses of different steps, which noise and blur_focus "
-            "make incomparable: set it, or them, to 0"
-        )
-    odd = [
-        n for _, n in search.all_stages if search.chunk_steps and n % search.chunk_steps
-    ]
-    if odd:
-        raise ValueError(
-            f"chunk_steps is {search.chunk_steps}: it must divide the steps of every "
-            f"stage, and does not divide {odd[0]}"
+            f"num_candidates is {search.num_candidates}: it must be at least 1 and at most "
+            f"{of_what}, {limit}"
         )
 
 
@@ -239,39 +237,24 @@ def count_passes(search: Search, num_steps: int | None = None) -> Passes:
     """
     num_steps = search.total_steps if num_steps is None else num_steps
     parts = [*segments(search, 0, num_steps)]
-    steps = sum(part.candidates * part.steps for part in parts)
-    last = parts[-1].candidates if parts else search.all_stages[0][0]
+    count = {False: search.num_candidates}
+    count[True] = search.num_candidates * len(search.levels)
+    steps = sum(count[part.is_inner] * part.steps for part in parts)
+    last = count[parts[-1].is_inner] if parts else search.num_candidates
     forward = search.encoder_starts + steps + last
     return Passes(search.num_starts, forward, steps)
 
 
-def schedule(name: Schedule, progress: Number) -> Number:
-    """The factor of a number at a part of the search in [0, 1]; see `Search`."""
-    if name == "constant":
-        return 1.0
-    if name == "cosine":
-        return (1.0 + jnp.cos(np.pi * progress)) / 2.0
-    return progress if name == "rising" else 1.0 - progress
-
-
-def blur_weights(count: int, focus: Number, progress: Number) -> Float[Array, " n"]:
-    """The weights of `count` widths at a part of the search in [0, 1]; see `Search`."""
-    position = (count - 1) * (1.0 - progress)
-    return jax.nn.softmax(-focus * jnp.abs(jnp.arange(count) - position))
-
-
 class Segment(NamedTuple):
-    """A part of a search in which nothing changes from outside.
+    """Steps of one stage.
 
     Attributes:
-      candidates: of each target.
       steps: of each candidate.
-      looks: whether it is looked who stalled, once they are done.
+      is_inner: whether the offsets are moved, too.
     """
 
-    candidates: int
     steps: int
-    looks: bool = False
+    is_inner: bool
 
 
 def segments(search: Search, done: int, num_steps: int) -> Iterator[Segment]:
@@ -282,24 +265,10 @@ def segments(search: Search, done: int, num_steps: int) -> Iterator[Segment]:
       done: steps that are done.
       num_steps: steps that are asked for.
     """
-    begin = 0
-    for count, steps in search.stages:
-        part = min(begin + steps - done, num_steps)
-        if part > 0:
-            yield from _chunks(search, count, done - begin, part)
-            done, num_steps = done + part, num_steps - part
-        begin += steps
-    if done >= begin:
-        yield from _chunks(search, search.num_candidates, done - begin, num_steps)
-
-
-def _chunks(search: Search, count: int, done: int, num_steps: int) -> Iterator[Segment]:
-    """Steps of one stage, of which `done` are done, from look to look."""
-    chunk = search.chunk_steps
-    if not chunk or not num_steps:
-        yield Segment(count, num_steps)
-        return
-    while num_steps:
-        part = min(chunk - done % chunk, num_steps)
-        done, num_steps = done + part, num_steps - part
-        yield Segment(count, part, looks=done % chunk == 0)
+    first = num_steps
+    if search.is_inner:
+        first = min(max(search.num_steps - done, 0), num_steps)
+    if first:
+        yield Segment(first, False)
+    if num_steps - first:
+        yield Segment(num_steps - first, True)

@@ -26,6 +26,7 @@ from cgan_jax import (
     validation,
 )
 from cgan_jax.dataset import Pairs, find_or_prepare, open_pairs
+from cgan_jax.joint import Joint
 from cgan_jax.kinds import Kind
 from cgan_jax.metric_writer import MetricWriter
 from cgan_jax.models import GanPair
@@ -112,15 +113,16 @@ def _start(
 ) -> _Run:
     """Everything up to the first step, from the newest checkpoint if there is one."""
     pairs = _training_pairs(config)
+    kind = kinds.of(config)
     iterator = input_pipeline.make_train_iterator(
         pairs,
+        kind.joint,
         batch_size=config.train.batch_size,
         seed=config.seed,
         flip=config.data.flip,
         host=parallel.host(),
         num_hosts=parallel.num_hosts(),
     )
-    kind = kinds.of(config)
     logging.info("%s", kind.table())
     tx = make_tx(config.train.learning_rate, config.train.beta1)
     state = parallel.replicate(
@@ -146,7 +148,7 @@ def _start(
         parallel.parallel_step(finite.watched(kind.step_fn(tx)), num_devices),
         checkpoints.open_manager(workdir, keep=config.report.checkpoints_kept),
         int(config.train.num_epochs * len(pairs) // config.train.batch_size),
-        _held_out(config, pairs),
+        _held_out(config, pairs, kind.joint),
     )
 
 
@@ -260,17 +262,18 @@ def _training_pairs(config: ml_collections.ConfigDict) -> Pairs:
     return open_pairs(folder, "train", styles)
 
 
-def _held_out(config: ml_collections.ConfigDict, pairs: Pairs) -> np.ndarray:
+def _held_out(
+    config: ml_collections.ConfigDict, pairs: Pairs, joint: Joint
+) -> np.ndarray:
     """The joint images of the sketches that are completed on the way; perhaps none."""
-    size = config.model.height
-    none = np.zeros((0, size, 2 * size, 3), np.float32)
+    none = np.zeros((0, *joint.shape), np.float32)
     if not config.report.num_validation:
         return none
     if not pairs.manifest["counts"].get("validation"):
         logging.warning("no pictures are held out for validation: nothing is completed")
         return none
     held_out = open_pairs(pairs.folder, "validation", pairs.styles)
-    return validation.choose(held_out, config.report.num_validation)
+    return validation.choose(held_out, joint, config.report.num_validation)
 
 
 def _initial_state(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,8 +14,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from cgan_jax.augment import AUGMENTATIONS, augment
+from cgan_jax.joint import Joint
 from cgan_jax.losses import discriminator_loss, generator_loss, r1_penalty
-from cgan_jax.models import GanPair, sample_z
+from cgan_jax.models import GanPair, Generator, sample_z
 from cgan_jax.train_state import GanState
 
 Metrics = dict[str, Array]
@@ -24,6 +25,8 @@ Metrics = dict[str, Array]
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """How G and D are trained; `configs/default.py` has the sources and the defaults.
+
+    Of a field that older configs lack the default is what was done then.
 
     Attributes:
       ema_decay: decay of G's moving average a step, in [0, 1).
@@ -34,6 +37,10 @@ class Recipe:
       diffaugment: names of `augment.AUGMENTATIONS`, separated by commas; "" is off.
       stroke_blur: blur of all sketches that D sees, standard deviation in pixels.
       stroke_noise: noise on all sketches that D sees, standard deviation on [-1, 1].
+      inner_noise: standard deviation of random offsets of G's inner layers, in units of
+        each channel's; see `models.Generator`. They are drawn for every generated image, so
+        that what a search inside G moves was moved in training, too.
+      inner_layers: how many inner layers have them, the coarsest first.
     """
 
     ema_decay: float
@@ -44,6 +51,8 @@ class Recipe:
     diffaugment: str
     stroke_blur: float
     stroke_noise: float
+    inner_noise: float = 0.0
+    inner_layers: int = 3
 
     @classmethod
     def of(cls, fields: Any) -> Recipe:
@@ -52,7 +61,8 @@ class Recipe:
         Raises:
           ValueError: a value is out of its range; the field is named.
         """
-        recipe = cls(**{f.name: fields[f.name] for f in dataclasses.fields(cls)})
+        names = {f.name for f in dataclasses.fields(cls)}
+        recipe = cls(**{name: fields[name] for name in fields if name in names})
         recipe._check()
         return recipe
 
@@ -75,6 +85,8 @@ class Recipe:
             ),
             ("stroke_blur", self.stroke_blur >= 0, "at least 0"),
             ("stroke_noise", self.stroke_noise >= 0, "at least 0"),
+            ("inner_noise", self.inner_noise >= 0, "at least 0"),
+            ("inner_layers", self.inner_layers >= 1, "at least 1"),
         ):
             if not right:
                 value = getattr(self, field)
@@ -85,7 +97,7 @@ class Recipe:
 
 def train_step(
     state: GanState,
-    joint: Float[Array, "n h w 3"],
+    joint: Float[Array, "n s s c"],
     key: Array,
     *,
     models: GanPair,
@@ -116,13 +128,21 @@ def train_step(
     real_key, fake_key, *gen_keys = jax.random.split(
         jax.random.fold_in(key, 0), 2 + recipe.gen_updates
     )
-    see = functools.partial(as_seen, recipe=recipe, axis_name=axis_name)
+    see = functools.partial(
+        as_seen, joint=models.gen.joint, recipe=recipe, axis_name=axis_name
+    )
     local_batch = joint.shape[0]
 
     gen_params, gen_opt = state.params.gen, state.opt_state.gen
-    z = _local_z(key, local_batch, models, axis_name)
+    draw = functools.partial(
+        _local_latents,
+        local_batch=local_batch,
+        gen=models.gen,
+        recipe=recipe,
+        axis_name=axis_name,
+    )
     fake, gen_vjp, gen_stats = _forward_generator(
-        gen_params, state.batch_stats.gen, z, models
+        gen_params, state.batch_stats.gen, draw(key), models
     )
     disc_params, disc_opt, disc_stats, disc_metrics = update_discriminator(
         state,
@@ -136,9 +156,8 @@ def train_step(
     for i, gen_key in enumerate(gen_keys):
         z_key, seen_key = jax.random.split(gen_key)
         if i > 0:
-            z = _local_z(z_key, local_batch, models, axis_name)
             fake, gen_vjp, gen_stats = _forward_generator(
-                gen_params, gen_stats, z, models
+                gen_params, gen_stats, draw(z_key), models
             )
 
         def loss_fn(fake: Array, seen_key: Array = seen_key) -> Array:
@@ -160,15 +179,31 @@ def train_step(
     return new_state, mean_over_devices(gen_metrics | disc_metrics, axis_name)
 
 
-def _local_z(
-    key: Array, local_batch: int, models: GanPair, axis_name: str | None
-) -> Float[Array, "n z"]:
-    """This device's part of the latents drawn for the global batch."""
+def _local_latents(
+    key: Array,
+    *,
+    local_batch: int,
+    gen: Generator,
+    recipe: Recipe,
+    axis_name: str | None,
+) -> tuple[Float[Array, "n z"], list[Float[Array, "n _ _ _"]]]:
+    """This device's part of the latents and offsets drawn for the global batch."""
 
-    def draw(n: int) -> Array:
-        return sample_z(key, n, models.gen.z_dim)
+    def draw_z(n: int) -> Array:
+        return sample_z(key, n, gen.z_dim)
 
-    return local_rows(draw, local_batch, axis_name)
+    z = local_rows(draw_z, local_batch, axis_name)
+    if not recipe.inner_noise:
+        return z, []
+    noise_key = jax.random.fold_in(key, 1)
+    keys = local_rows(lambda n: jax.random.split(noise_key, n), local_batch, axis_name)
+
+    def noise(key: Array, i: int) -> Array:
+        shape = gen.inner_shapes[i]
+        return recipe.inner_noise * jax.random.normal(jax.random.fold_in(key, i), shape)
+
+    layers = range(min(recipe.inner_layers, len(gen.inner_shapes)))
+    return z, [jax.vmap(noise, (0, None))(keys, i) for i in layers]
 
 
 def local_rows(
@@ -183,13 +218,19 @@ def local_rows(
 
 
 def as_seen(
-    joint: Array, key: Array, *, recipe: Recipe, axis_name: str | None
-) -> Array:
+    planes: Float[Array, "n s s c"],
+    key: Array,
+    *,
+    joint: Joint,
+    recipe: Recipe,
+    axis_name: str | None,
+) -> Float[Array, "n s s c"]:
     """Joint images as D sees them, each by the key of its row in the global batch."""
-    keys = local_rows(lambda n: jax.random.split(key, n), joint.shape[0], axis_name)
+    keys = local_rows(lambda n: jax.random.split(key, n), len(planes), axis_name)
     return augment(
-        joint,
+        planes,
         keys,
+        joint=joint,
         policy=recipe.policy,
         stroke_blur=recipe.stroke_blur,
         stroke_noise=recipe.stroke_noise,
@@ -197,14 +238,16 @@ def as_seen(
 
 
 def _forward_generator(
-    params: Any, stats: Any, z: Array, models: GanPair
+    params: Any, stats: Any, latents: tuple[Array, Sequence[Array]], models: GanPair
 ) -> tuple[Array, Any, Any]:
     """Generated images, the map from their gradient to the parameters', statistics."""
+
+    z, offsets = latents
 
     def forward(params: Any) -> tuple[Array, Any]:
         variables = {"params": params, "batch_stats": stats}
         fake, updated = models.gen.apply(
-            variables, z, train=True, mutable=["batch_stats"]
+            variables, z, True, offsets, mutable=["batch_stats"]
         )
         return fake, updated["batch_stats"]
 

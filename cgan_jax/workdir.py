@@ -19,7 +19,14 @@ from cgan_jax import text_files
 # was computed before is kept.
 _FREE = ("report.", "projection.", "encoder.", "train.num_epochs", "data.cache_dir")
 # Fields that runs once began without, and how these did what the fields now say.
-_ONCE_MISSING = {"kind": "contextual", "conditional.l1_weight": 100.0}
+_ONCE_MISSING = {
+    "kind": "contextual",
+    "model.layout": "halves",
+    "model.kernel_size": 5,
+    "train.inner_noise": 0.0,
+    "train.inner_layers": 3,
+    "conditional.l1_weight": 100.0,
+}
 
 
 class WorkdirInUseError(OSError):
@@ -87,15 +94,28 @@ def write_config(workdir: Path, config: Mapping[str, Any]) -> None:
         text_files.write(path, json.dumps(config, indent=2))
 
 
+def with_missing(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a run with fields that it began without, as what it did then."""
+    filled = {
+        name: dict(value) if isinstance(value, Mapping) else value
+        for name, value in config.items()
+    }
+    for name, value in _ONCE_MISSING.items():
+        section, _, field = name.rpartition(".")
+        place = filled.setdefault(section, {}) if section else filled
+        place.setdefault(field, value)
+    return filled
+
+
 def changed_fields(
     before: Mapping[str, Any], now: Mapping[str, Any]
 ) -> dict[str, tuple[Any, Any]]:
     """Fields that decide what a run computes and that differ: `{name: (before, now)}`.
 
-    A field that one of them lacks is None there. How long a run lasts, what it reports,
+    A field that one of them lacks is as `with_missing` says, or None. How long a run lasts, what it reports,
     how it searches and an encoder of later are no such fields.
     """
-    old, new = (_ONCE_MISSING | _flat(config) for config in (before, now))
+    old, new = (_flat(with_missing(config)) for config in (before, now))
     return {
         name: (old.get(name), new.get(name))
         for name in sorted(old | new)

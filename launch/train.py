@@ -18,10 +18,10 @@ flags.adopt_module_key_flags(hosts)
 config_flags.DEFINE_config_file(
     "config",
     None,
-    "Configuration: a name (faces, birds, cars, tiny, or the baseline faces_conditional) or "
-    "a file such as configs/faces.py, and after a colon, where it is not xdog, the sketch "
-    "style: --config=faces:fdog. Any field of configs/default.py can be set as "
-    "--config.train.batch_size=32.",
+    "Configuration: a name (faces, birds, cars, paper, tiny, or the baseline "
+    "faces_conditional) or a file such as configs/faces.py, and after a colon, if not those "
+    "of the configuration, the sketch styles: --config=paper:fdog. Any field of "
+    "configs/default.py can be set as --config.train.batch_size=32.",
     lock_config=True,
 )
 flags.DEFINE_string(

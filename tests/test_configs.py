@@ -3,7 +3,9 @@
 import ast
 import importlib
 import io
+import json
 import re
+import sys
 import tokenize
 from pathlib import Path
 
@@ -12,9 +14,11 @@ from absl import flags
 from ml_collections import config_flags
 
 from cgan_jax import configs
-from cgan_jax.configs import presets, resolve
+from cgan_jax.baselines import conditional
+from cgan_jax.configs import default, presets, resolve
 from cgan_jax.models import make_models
-from cgan_jax.projection import Search
+from cgan_jax.publish import contextual_arguments
+from cgan_jax.search import Search
 from cgan_jax.sketches import sketch_fn
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs"
@@ -38,20 +42,85 @@ def flatten(config, prefix=""):
 
 
 def test_the_experiments_that_the_manual_names_are_there():
-    assert {"default", "faces", "birds", "cars", "tiny"} <= set(NAMES)
+    assert {"default", "faces", "birds", "cars", "paper", "tiny"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", ["faces", "birds", "cars"])
-@pytest.mark.parametrize(
-    ("style", "learning_rate"), [("xdog", 2e-4), ("fdog", 1e-5), ("photocopy", 1e-5)]
-)
-def test_nine_combinations_of_pictures_and_styles(name, style, learning_rate):
+@pytest.mark.parametrize("style", ["xdog", "fdog", "photocopy", "xdog,fdog"])
+def test_pictures_of_three_kinds_in_any_styles(name, style):
     config, plain = load(name, style), load(name)
-    changed = {"data.style": style, "train.learning_rate": learning_rate}
-    assert flatten(config) == flatten(plain) | changed
-    assert flatten(plain) == flatten(load(name, "xdog"))
+    assert flatten(config) == flatten(plain) | {"data.style": style}
+    assert plain.data.style == "xdog,fdog,photocopy"
+    assert (plain.model.layout, plain.train.learning_rate) == ("planes", 2e-4)
     spec = {"faces": "celeba:", "birds": "cub:", "cars": "cars:"}[name]
     assert config.data.source.startswith(spec)
+
+
+def test_all_pictures_are_trained_on_alike():
+    faces, birds, cars = (flatten(load(name)) for name in ("faces", "birds", "cars"))
+    for config in (faces, birds, cars):
+        config.pop("data.source")
+    assert faces == birds == cars
+
+
+def test_the_papers_recipe_is_the_default_searched_as_in_the_paper():
+    paper, base = load("paper"), load("default")
+    changed = {
+        name: value
+        for name, value in flatten(paper).items()
+        if flatten(base)[name] != value
+    }
+    assert changed.pop("data.source").startswith("celeba:")
+    assert changed.keys() and all(name.startswith("projection.") for name in changed)
+    assert paper.projection == presets.get_projection("paper")
+    assert (paper.model.layout, paper.model.base_filters) == ("halves", 64)
+    assert paper.projection.inner_steps == 0
+
+
+RATES = [
+    ("xdog", 2e-4),
+    ("xdog_solid", 2e-4),
+    ("xdog,xdog_solid", 2e-4),
+    ("fdog", 1e-5),
+    ("photocopy", 1e-5),
+    ("xdog,fdog", 1e-5),
+]
+
+
+def parsed(monkeypatch, *argv):
+    """What cgan-train makes of its command line."""
+    argv = resolve(["cgan-train", *argv])
+    monkeypatch.setattr(sys, "argv", argv)
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values, lock_config=True)
+    values(argv)
+    return values.config
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("style", "rate"), RATES)
+def test_a_style_has_one_learning_rate_however_it_is_said(
+    monkeypatch, name, style, rate
+):
+    if name not in ("default", "paper", "tiny"):
+        rate = 2e-4
+    assert default.learning_rate(style) == rate or name not in ("default", "paper")
+    first = parsed(monkeypatch, f"--config={name}:{style}")
+    second = parsed(monkeypatch, f"--config={name}", f"--config.data.style={style}")
+    assert first.train.learning_rate == second.train.learning_rate == rate
+    assert flatten(first) == flatten(second)
+    third = load(name)
+    third.update_from_flattened_dict({"data.style": style})
+    assert json.loads(third.to_json())["train"]["learning_rate"] == rate
+    assert third.to_dict()["train"]["learning_rate"] == rate
+
+
+@pytest.mark.parametrize("name", ["paper", "faces"])
+def test_a_learning_rate_that_is_given_stays_whatever_the_style(monkeypatch, name):
+    given = ["--config.train.learning_rate=3e-3", "--config.data.style=fdog"]
+    for order in (given, given[::-1]):
+        config = parsed(monkeypatch, f"--config={name}", *order)
+        assert (config.train.learning_rate, config.data.style) == (3e-3, "fdog")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,7 +166,11 @@ def test_experiments_import_ml_collections_and_the_default_alone(name):
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
-    allowed = {"import ml_collections", "from cgan_jax.configs import default"}
+    allowed = {
+        "import ml_collections",
+        "from cgan_jax.configs import default",
+        "from cgan_jax.configs import default, presets",
+    }
     assert imported <= allowed
 
 
@@ -114,8 +187,9 @@ def test_every_value_has_its_source(name):
         node
         for node in ast.walk(ast.parse(code))
         if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Attribute)
-        and not isinstance(node.value, ast.Call)
+        and ast.unparse(node.targets[0]).startswith(("config.", "search."))
+        and "ConfigDict()" not in ast.unparse(node)
+        and "get_projection" not in ast.unparse(node)  # sourced there
     ]
     for node in values:
         # On its own line, or on the line above where that is too short.
@@ -130,8 +204,12 @@ def test_what_is_configured_accepts_the_fields(name):
     config = load(name)
     search = Search(**config.projection)
     assert search.num_starts == config.projection.num_starts
-    models = make_models(**config.model)
-    assert models.gen.height == models.disc.height == config.model.height
+    if config.kind == "conditional":
+        models = conditional.make_models(**conditional.arguments(config))
+    else:
+        models = make_models(**contextual_arguments(config))
+    assert models.gen.joint.size == config.model.height
+    assert models.gen.joint.sketches
     assert all(callable(sketch_fn(style)) for style in config.data.style.split(","))
 
 

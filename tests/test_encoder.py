@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from chex import assert_trees_all_equal
-from tiny_models import random_model, save_random_model
+from tiny_models import LAYOUTS, random_model, save_random_model
 
 from cgan_jax import encoder, model_files
 from cgan_jax.encoder import Recipe
 from cgan_jax.model_files import ModelError
-from cgan_jax.models import Encoder, encode
+from cgan_jax.models import Encoder, encode, generate, sample_z
 
 # One for all tests: it is compiled once.
 RECIPE = Recipe(
@@ -23,9 +23,14 @@ RECIPE = Recipe(
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
+@pytest.fixture(scope="module", params=LAYOUTS)
+def layout(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def model():
-    return random_model()
+def model(layout):
+    return random_model(0, layout)
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +39,10 @@ def trained(model):
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory):
+def published(tmp_path_factory, layout):
     """The folder of a model, and that of the model with an encoder."""
     folder = tmp_path_factory.mktemp("models")
-    save_random_model(folder / "before")
+    save_random_model(folder / "before", 0, layout)
     before = model_files.load(folder / "before")
     card = "# before\n\nwhat it is\n"
     encoder.add_encoder(before, folder / "after", RECIPE, seed=0, card=card)
@@ -97,6 +102,53 @@ def test_the_loss_falls(model):
         )
         assert last < first
     assert int(state.step) == 30
+
+
+def test_each_sample_shows_the_sketch_that_is_asked_for(model):
+    gen, joint = model.models.gen, model.joint
+    z = sample_z(jax.random.key(5), 6, gen.z_dim)
+    count = len(joint.sketches)
+    part = jnp.arange(6) % count
+    found = jax.jit(encoder.sketches_of, static_argnums=0)(
+        gen, model.variables.gen, z, part
+    )
+    planes = jax.jit(generate, static_argnums=0)(gen, model.variables.gen, z)
+    for i in range(6):
+        want = joint.view(planes[i], joint.sketches[i % count])
+        np.testing.assert_allclose(found[i], want[0], atol=1e-6)
+    assert found.min() >= 0 and found.max() <= 1
+
+
+def test_a_step_shows_sketches_in_every_style(model, monkeypatch):
+    seen = []
+
+    def sketches_of(gen, variables, z, part):
+        seen.append(part)
+        return real(gen, variables, z, part)
+
+    real = encoder.sketches_of
+    monkeypatch.setattr(encoder, "sketches_of", sketches_of)
+    recipe = Recipe(**vars(RECIPE) | {"batch_size": 64})
+    parts = {"encoder": Encoder(2, 8, 16), "gen": model.models.gen, "recipe": recipe}
+    state = encoder.create_state(
+        parts["encoder"], encoder.make_tx(recipe), jax.random.key(0)
+    )
+
+    @jax.jit
+    def shown(state, variables, key):
+        seen.clear()
+        encoder.train_step.__wrapped__(state, variables, key, **parts)
+        first, again = seen
+        assert again is first  # it is compared in the same style
+        return first
+
+    first, later = (
+        shown(state._replace(step=jnp.int32(i)), model.variables.gen, jax.random.key(1))
+        for i in (0, 1)
+    )
+    styles = len(model.joint.sketches)
+    assert set(np.unique(first)) == set(range(styles))
+    assert np.array_equal(first, later) == (styles == 1)
 
 
 def test_the_seed_decides_everything(model):

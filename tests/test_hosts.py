@@ -12,11 +12,11 @@ import numpy as np
 import optax
 import pytest
 from PIL import Image
-from tiny_models import ARGUMENTS
+from tiny_models import ARGUMENTS, CONFIGS, tiny_models
 
 from cgan_jax import checkpoints, train
 from cgan_jax.configs import tiny
-from cgan_jax.models import GanPair, make_models
+from cgan_jax.models import GanPair
 from cgan_jax.train_state import create_state
 
 NUM_STEPS = 4
@@ -55,11 +55,13 @@ def fields(tmp_path_factory):
         "train.batch_size": 8,
         # Drawn for each row: were the rows in another order, the losses would differ.
         "train.stroke_noise": 0.5,
+        "train.inner_noise": 0.2,
         "train.diffaugment": "translation",
         "train.num_epochs": NUM_STEPS,
         "report.log_every_steps": 1,
         "report.checkpoint_every_steps": 2,
         "report.num_validation": 0,
+        "report.validation_inner_steps": 2,
     }
 
 
@@ -126,9 +128,23 @@ def wait_for_lines(workdir, count, processes):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("num_validation", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_two_hosts_train_as_one(start, fields, tmp_path, monkeypatch, num_validation):
-    changed = {"report.num_validation": num_validation}
+@pytest.mark.parametrize(
+    ("layout", "num_validation"),
+    [
+        ("halves", 0),
+        ("planes", 0),
+        pytest.param("halves", 2, marks=pytest.mark.slow),
+        pytest.param("planes", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_two_hosts_train_as_one(
+    start, fields, tmp_path, monkeypatch, layout, num_validation
+):
+    changed = {
+        "model.layout": layout,
+        "data.style": CONFIGS[layout]["style"],
+        "report.num_validation": num_validation,
+    }
     processes = start_two(start, tmp_path / "two", changed=changed)
     config = tiny.get_config()
     config.update_from_flattened_dict(fields | changed)
@@ -143,17 +159,16 @@ def test_two_hosts_train_as_one(start, fields, tmp_path, monkeypatch, num_valida
             np.testing.assert_allclose(got[name], want[name], rtol=rtol, err_msg=name)
     assert ("validation_kl" in two[-1]) == (num_validation > 0)
     for want, got in zip(
-        *map(jax.tree.leaves, map(params, [tmp_path / "one", tmp_path / "two"]))
+        *(jax.tree.leaves(params(tmp_path / x, layout)) for x in ("one", "two"))
     ):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * np.abs(want).max())
     between = first[first.index("step 1/4") : first.index("step 2/4")]
     assert "Compiling" in first and "Compiling" not in between
 
 
-def params(workdir):
+def params(workdir, layout):
     """The last ones, as one process reads them, whoever wrote them."""
-    models = make_models(**ARGUMENTS)
-    like = create_state(models, GanPair(SGD, SGD), jax.random.key(0))
+    like = create_state(tiny_models(layout), GanPair(SGD, SGD), jax.random.key(0))
     manager = checkpoints.open_reader(workdir)
     state = checkpoints.restore_newest(manager, like).state
     manager.close()

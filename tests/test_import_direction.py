@@ -37,6 +37,8 @@ ORDER = [
         "decoding",
         "sketch_errors",
     },
+    {"joint"},
+    {"networks"},
     {
         "sketches",
         "losses",
@@ -148,7 +150,17 @@ def test_no_arrow_points_back(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["models", "losses", "train_step", "search", "projection", "distortions"]
+    "name",
+    [
+        "networks",
+        "models",
+        "losses",
+        "augment",
+        "train_step",
+        "search",
+        "projection",
+        "distortions",
+    ],
 )
 def test_the_mathematics_knows_no_flags_files_or_checkpoints(name):
     tops = {n.split(".")[0] for n in needed(name)}
@@ -166,6 +178,7 @@ def test_the_mathematics_knows_no_flags_files_or_checkpoints(name):
         "sketch_files",
         "drawings",
         "dataset",
+        "joint",
     ],
 )
 def test_the_preparation_of_data_needs_no_jax(name):
@@ -208,6 +221,48 @@ def test_parallel_names_devices():
         getattr(node, "attr", "") for node in ast.walk(*syntax("parallel").values())
     }
     assert {"local_devices", "pmap"} <= words
+
+
+# What folds joint images, and who may know of it: the networks; and the conditional GAN,
+# which asks a layout what its pairs hold, and folds nothing.
+OWNERS = {"joint", "networks", "models"}
+DESCRIBED = {"baselines"}
+# Words of code that takes a joint image apart, or puts one together, by itself.
+FOLDING = re.compile(
+    r"half_mask|half_of_mask|target_from_sketch|\bcomparable\b"
+    r"|\bimages\.(split|join|Side)\b|from cgan_jax\.images import .*\b(split|join)\b"
+    r"|\b2 \* ((\w+\.)*)(size|height|SIZE|HEIGHT)\b|\b(size|height) \* 2\b"
+    r"|conca\w+\(\s*[\[(]\s*(sketch|left|grey)\w*\s*,"
+    r"|stack\(\s*[\[(]\s*(sketch|left)\w*\s*,\s*(photo|right)"
+    r"|\.shape\[-2\] // 2|\bh w2 3\b"
+)
+# Of files of other people's, and of feature maps: nothing of a joint image.
+ALIKE = {
+    "ready_pairs": {"2 * height"},
+    "winograd": {"2 * height"},
+}
+
+
+@pytest.mark.parametrize("name", sorted({*modules()} - OWNERS - DESCRIBED))
+def test_only_the_networks_know_of_layouts(name):
+    for file, tree in syntax(name).items():
+        named = {n for n in imported(ast.walk(tree)) if "cgan_jax.networks" in n}
+        assert not named, f"{file} imports {named}"
+
+
+@pytest.mark.parametrize("name", sorted({*modules()} - OWNERS))
+def test_only_the_networks_fold(name):
+    for file, tree in syntax(name).items():
+        for node in ast.walk(tree):
+            word = getattr(node, "attr", "")
+            assert word not in {"to_image", "to_planes"}, f"{file} names {word}"
+
+
+@pytest.mark.parametrize("name", sorted({*modules()} - OWNERS))
+def test_no_joint_image_is_taken_apart_by_hand(name):
+    for file in syntax(name):
+        found = {match[0] for match in FOLDING.finditer(file.read_text())}
+        assert found <= ALIKE.get(name, set()), f"{file} says {sorted(found)}"
 
 
 def test_importing_the_package_imports_nothing_else():

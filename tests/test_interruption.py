@@ -12,18 +12,22 @@ import numpy as np
 import pytest
 from chex import assert_trees_all_equal
 from PIL import Image
-from tiny_models import ARGUMENTS
+from tiny_models import ARGUMENTS, CONFIGS, LAYOUTS, tiny_models
 
 from cgan_jax import checkpoints
-from cgan_jax.models import make_models
 from cgan_jax.train_state import create_state, make_tx
 
 TIMES = ("images_per_second", "input_wait_seconds")
 NUM_STEPS = 24
 
 
+@pytest.fixture(scope="module", params=LAYOUTS)
+def layout(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def start(launched, tmp_path_factory):
+def start(launched, tmp_path_factory, layout):
     """Starts the command in a workdir; what it compiles, it compiles once."""
     folder = tmp_path_factory.mktemp("photos")
     (folder / "train").mkdir()
@@ -36,7 +40,10 @@ def start(launched, tmp_path_factory):
     fields = model | {
         "data.source": folder,
         "data.cache_dir": kept / "pairs",
+        "data.style": CONFIGS[layout]["style"],
+        "model.layout": layout,
         "train.batch_size": 4,
+        "train.inner_noise": 0.2,
         "train.num_epochs": NUM_STEPS // 2,
         "report.log_every_steps": 1,
         "report.checkpoint_every_steps": 3,
@@ -101,9 +108,9 @@ def metrics(workdir):
     return [{n: x for n, x in line.items() if n not in TIMES} for line in read]
 
 
-def snapshot(workdir):
-    models = make_models(**ARGUMENTS)
-    like = create_state(models, make_tx(2e-4, 0.5), jax.random.key(0))
+def snapshot(workdir, layout):
+    models, tx = tiny_models(layout), make_tx(2e-4, 0.5)
+    like = create_state(models, tx, jax.random.key(0))
     manager = checkpoints.open_reader(workdir)
     read = checkpoints.restore_newest(manager, like)
     manager.close()
@@ -121,8 +128,8 @@ def test_a_run_is_profiled_where_it_is_asked_for(undisturbed):
     assert list((undisturbed / "profile").rglob("*.xplane.pb"))
 
 
-def assert_same_end(workdir, undisturbed):
-    one, other = snapshot(workdir), snapshot(undisturbed)
+def assert_same_end(workdir, undisturbed, layout):
+    one, other = snapshot(workdir, layout), snapshot(undisturbed, layout)
     assert one.state.step == NUM_STEPS
     assert_trees_all_equal(one.state, other.state)
     assert one.iterator_state == other.iterator_state
@@ -132,7 +139,7 @@ def assert_same_end(workdir, undisturbed):
 
 @pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_run_that_is_interrupted_ends_as_if_undisturbed(
-    start, undisturbed, tmp_path, kills
+    start, undisturbed, layout, tmp_path, kills
 ):
     """Killed as it writes a checkpoint, killed at random steps, asked to stop."""
     process = start(tmp_path)
@@ -154,10 +161,10 @@ def test_a_run_that_is_interrupted_ends_as_if_undisturbed(
     wait_until(process, lambda: len(lines(tmp_path)) > before)
     process.send_signal(signal.SIGTERM)
     output = finish(process, 128 + signal.SIGTERM)
-    saved = int(snapshot(tmp_path).state.step)
+    saved = int(snapshot(tmp_path, layout).state.step)
     assert f"SIGTERM: saved step {saved} of {NUM_STEPS} in {tmp_path}" in output
     assert saved == len(lines(tmp_path)) > before
 
     assert f"resumed at step {saved}" in finish(start(tmp_path))
     assert not unfinished(tmp_path)
-    assert_same_end(tmp_path, undisturbed)
+    assert_same_end(tmp_path, undisturbed, layout)

@@ -1,5 +1,8 @@
 """Losses against hand numbers and SciPy, and the traps of the released code."""
 
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 import jaxtyping
@@ -12,17 +15,17 @@ from scipy import special
 from scipy import stats as scipy_stats
 from scipy.spatial import distance as scipy_distance
 
-from cgan_jax import images, losses
-from cgan_jax.losses import contextual_loss, kl_divergence, perceptual_loss
+from cgan_jax import losses, projection
+from cgan_jax.configs import default
+from cgan_jax.losses import kl_divergence, perceptual_loss
+from cgan_jax.models import make_models
+from cgan_jax.search import Search
 
 MASSES = ("ink", "intensity")
 DIRECTIONS = ("y||G", "G||y")
 FORMS = ("log(1-D)", "-log(D)")
-SKETCH_KNOWN = images.half_mask(4, "sketch")
-PHOTO_KNOWN = images.half_mask(4, "photo")
 
 kl = jax.jit(kl_divergence, static_argnames=("mass", "epsilon"))
-contextual = jax.jit(contextual_loss, static_argnames=("direction", "mass"))
 
 
 @pytest.fixture
@@ -39,8 +42,8 @@ def pictures(*shape, seed=0):
     return values.clip(0, 1).astype(np.float32)
 
 
-def joints(*leading, seed=0):
-    return 2 * pictures(*leading, 4, 8, 3, seed=seed) - 1
+def joints(*shape, seed=0):
+    return 2 * pictures(*shape, seed=seed) - 1
 
 
 def scipy_kl(p, q, mask, mass="ink", epsilon=1e-3):
@@ -91,12 +94,12 @@ def test_a_smoothed_label_is_reached_at_its_own_logit():
 
 
 def test_r1_is_the_mean_squared_slope_of_each_picture():
-    slope = np.random.default_rng(0).normal(size=(4, 8, 3)).astype(np.float32)
+    slope = np.random.default_rng(0).normal(size=(4, 4, 3)).astype(np.float32)
 
     def logits_fn(x):  # slopes of w and of 2 w
         return jnp.array([1.0, 2.0]) * jnp.tensordot(x, jnp.asarray(slope), 3)
 
-    got = losses.r1_penalty(logits_fn, jnp.asarray(joints(2)))
+    got = losses.r1_penalty(logits_fn, jnp.asarray(joints(2, 4, 4, 3)))
     np.testing.assert_allclose(got, (1 + 4) / 2 * np.sum(slope**2), rtol=1e-5)
 
 
@@ -209,119 +212,185 @@ def test_kl_is_never_negative_and_0_between_equals(pair, mask, mass):
 
 # ---------------------------------------------------------------- contextual loss
 
+SIZE = 8
+COMMON = {"base_filters": 2, "z_dim": 3, "height": SIZE}
+MODELS = {
+    "halves": make_models(**COMMON, styles=["xdog"]),
+    "planes": make_models(**COMMON, layout="planes", styles=["xdog", "fdog"]),
+}
+SEARCH = Search(**dict(default.get_config().projection) | {"photo_distance": "kl"})
 
+every_layout = pytest.mark.parametrize("layout", MODELS)
+
+
+@functools.partial(jax.jit, static_argnames=("layout", "known", "direction", "mass"))
+def loss_of_known(generated, target, mask, *, layout, known, direction, mass):
+    """What the search minimizes of one joint image."""
+    search = dataclasses.replace(SEARCH, direction=direction, mass=mass)
+    plan = projection._Plan(MODELS[layout], search.structure, known)
+    views = (plan.views(x) for x in (generated, target))
+    return projection._contextual(*views, mask, search.numbers, plan)
+
+
+def contextual(generated, target, mask, layout, direction="y||G", mass="ink"):
+    """L_contextual of one joint image in [-1, 1]; its parts of which something is known."""
+    options = {"direction": direction, "mass": mass, "layout": layout}
+    known = MODELS[layout].gen.joint.known(mask)
+    return loss_of_known(generated, target, mask, known=known, **options)
+
+
+def described(layout):
+    """What joint images hold, and two of them."""
+    joint = MODELS[layout].gen.joint
+    return joint, *(joints(*joint.shape, seed=seed) for seed in (0, 1))
+
+
+def by_channel(generated, target, mask, joint, name):
+    """KL(y || G) of what is known of a part: of each of its colours, or of its grey."""
+    y, g = (joint.view(x, name) for x in (target, generated))
+    known = joint.mask_of(mask, name)
+    return [scipy_kl(p, q, known) for p, q in zip(y, g, strict=True)]
+
+
+@every_layout
 @pytest.mark.parametrize("mass", MASSES)
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_each_direction_is_the_one_it_names(direction, mass):
+def test_each_direction_is_the_one_it_names(layout, direction, mass):
     """Trap 3: the first argument is the generated image, whatever the direction."""
-    generated, target = joints(seed=0), joints(seed=1)
-    y, g = ((images.luma(x[:, :4]) + 1) / 2 for x in (target, generated))
-    p, q = (y, g) if direction == "y||G" else (g, y)
-    got = contextual(generated, target, SKETCH_KNOWN, direction=direction, mass=mass)
-    np.testing.assert_allclose(got, scipy_kl(p, q, np.ones((4, 4)), mass), rtol=2e-5)
+    joint, generated, target = described(layout)
+    for name in joint.sketches:
+        y, g = (joint.view(x, name)[0] for x in (target, generated))
+        p, q = (y, g) if direction == "y||G" else (g, y)
+        got = contextual(generated, target, joint.mask([name]), layout, direction, mass)
+        want = scipy_kl(p, q, np.ones((SIZE, SIZE)), mass)
+        np.testing.assert_allclose(got, want, rtol=2e-5)
 
 
 def test_the_default_ranks_as_the_released_code_does():
-    generated, target = joints(seed=0), joints(seed=1)
+    pair, mask = [pictures(6, 6, seed=seed) for seed in (0, 1)], np.ones((6, 6), "f4")
     np.testing.assert_array_equal(
-        contextual(generated, target, SKETCH_KNOWN),
-        contextual(generated, target, SKETCH_KNOWN, direction="y||G", mass="ink"),
+        distance(*pair, mask, distance="kl"),
+        distance(*pair, mask, distance="kl", direction="y||G", mass="ink"),
     )
 
 
-def per_channel(generated, target, mask):
-    """KL(y || G) of each channel over all that is known, the sketch half in grey."""
-    found = []
-    for channel in range(3):
-        p, q = (
-            np.concatenate([images.luma(x[:, :4]), x[:, 4:, channel]], 1) / 2 + 0.5
-            for x in (target, generated)
-        )
-        found.append(scipy_kl(p, q, mask))
-    return found
-
-
-def test_the_swapped_mask_compares_the_photo_half_by_colour():
+@every_layout
+def test_the_mask_of_the_photo_compares_it_by_colour(layout):
     """Trap 5: there the loss always reads the left half."""
-    generated, target = joints(seed=0), joints(seed=1)
-    got = contextual(generated, target, PHOTO_KNOWN)
-    separate = per_channel(generated, target, PHOTO_KNOWN)
+    joint, generated, target = described(layout)
+    mask = joint.mask(["photo"])
+    got = contextual(generated, target, mask, layout)
+    separate = by_channel(generated, target, mask, joint, "photo")
     assert np.ptp(separate) > 0.01
     np.testing.assert_allclose(got, np.mean(separate), rtol=2e-5)
 
-    generated[:, :4], target[:, :4] = 0.3, -0.4
-    np.testing.assert_array_equal(contextual(generated, target, PHOTO_KNOWN), got)
-    target[:, 4:] = target[::-1, 4:]
-    assert abs(contextual(generated, target, PHOTO_KNOWN) - got) > 0.01
+    where = joint.where("photo")
+    generated[..., : where.start], target[..., : where.start] = 0.3, -0.4
+    np.testing.assert_array_equal(contextual(generated, target, mask, layout), got)
+    target[..., where] = target[::-1, :, where]
+    assert abs(contextual(generated, target, mask, layout) - got) > 0.01
 
 
-def test_any_mask_across_both_halves_is_served():
-    """Each half is a distribution of its own: their losses add up."""
-    generated, target = joints(seed=0), joints(seed=1)
-    mask = (np.random.default_rng(3).random((4, 8)) < 0.5).astype(np.float32)
-    assert mask[:, :4].any() and mask[:, 4:].any()
-    got = contextual(generated, target, mask)
+@every_layout
+def test_any_mask_across_all_parts_is_served(layout):
+    """Each part is a distribution of its own: their losses add up."""
+    joint, generated, target = described(layout)
+    rng = np.random.default_rng(3)
+    mask = (rng.random(joint.mask_shape) < 0.5).astype(np.float32)
+    assert joint.known(mask) == joint.names
+    got = contextual(generated, target, mask, layout)
     want = sum(
-        np.mean(per_channel(generated, target, mask * half))
-        for half in (SKETCH_KNOWN, PHOTO_KNOWN)
+        np.mean(by_channel(generated, target, mask, joint, name))
+        for name in joint.names
     )
     np.testing.assert_allclose(got, want, rtol=2e-5)
 
 
+@every_layout
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("mask", [SKETCH_KNOWN, PHOTO_KNOWN], ids=["sketch", "photo"])
-def test_what_is_unknown_is_never_read(mask, direction):
-    generated, target = joints(seed=0), joints(seed=1)
-    grad = jax.jit(jax.value_and_grad(contextual_loss), static_argnames="direction")
-    value, slope = grad(generated, target, mask, direction=direction)
-    assert np.abs(slope[mask > 0]).min() > 0
-    np.testing.assert_array_equal(slope[mask == 0], 0.0)
+@pytest.mark.parametrize("known", ["sketch", "photo"])
+def test_what_is_unknown_is_never_read(layout, known, direction):
+    joint, generated, target = described(layout)
+    name = "photo" if known == "photo" else joint.sketches[-1]
+    mask = joint.mask([name])
+    shown = joint.per_plane(mask)
+    grad = jax.jit(
+        jax.value_and_grad(
+            lambda g, y: contextual(g, y, mask, layout, direction=direction)
+        )
+    )
+    value, slope = grad(generated, target)
+    assert np.abs(slope[shown > 0]).min() > 0
+    np.testing.assert_array_equal(slope[shown == 0], 0.0)
 
-    target[mask == 0] = np.nan
-    again = grad(generated, target, mask, direction=direction)
+    target[shown == 0] = np.nan
+    again = grad(generated, target)
     np.testing.assert_array_equal(again[0], value)
     np.testing.assert_array_equal(again[1], slope)
-    generated[mask == 0] = np.nan
-    again = grad(generated, target, mask, direction=direction)
+    generated[shown == 0] = np.nan
+    again = grad(generated, target)
     np.testing.assert_array_equal(again[0], value)
-    np.testing.assert_array_equal(again[1][mask == 0], 0.0)
+    np.testing.assert_array_equal(again[1][shown == 0], 0.0)
 
 
+@every_layout
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_unknown_pixels_of_known_parts_are_never_read(layout, direction):
+    joint, generated, target = described(layout)
+    rng = np.random.default_rng(3)
+    mask = (rng.random(joint.mask_shape) < 0.5).astype(np.float32)
+    unknown = joint.per_plane(mask) == 0
+    grad = jax.jit(
+        jax.value_and_grad(
+            lambda g, y: contextual(g, y, mask, layout, direction=direction)
+        )
+    )
+    value, slope = grad(generated, target)
+    np.testing.assert_array_equal(slope[unknown], 0.0)
+    target[unknown] = np.nan
+    again = grad(generated, target)
+    np.testing.assert_array_equal(again[0], value)
+    np.testing.assert_array_equal(again[1], slope)
+
+
+@every_layout
 @pytest.mark.parametrize("mass", MASSES)
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_black_white_and_empty_pictures_are_finite(direction, mass):
+def test_black_white_and_empty_pictures_are_finite(layout, direction, mass):
     """Trap 1: there one exactly black pixel makes the loss infinite or NaN."""
-    some = joints(seed=0)
+    joint, some, _ = described(layout)
     sheets = np.stack([-np.ones_like(some), np.ones_like(some), np.sign(some), some])
     generated, target = np.repeat(sheets, 4, 0), np.tile(sheets, (4, 1, 1, 1))
+    options = {"layout": layout, "direction": direction, "mass": mass}
 
     @jax.jit
     def evaluate(generated, target, mask):
         def loss(generated):
-            each = contextual_loss(
-                generated, target, mask, direction=direction, mass=mass
-            )
+            each = jax.vmap(
+                lambda g, y: loss_of_known(g, y, mask, known=joint.names, **options)
+            )(generated, target)
             return each.sum(), each
 
         return jax.grad(loss, has_aux=True)(generated)
 
-    for mask in (SKETCH_KNOWN, PHOTO_KNOWN, np.ones_like(SKETCH_KNOWN)):
+    for mask in (*(joint.mask([x]) for x in joint.names), joint.mask(joint.names)):
         slopes, values = evaluate(generated, target, mask)
         assert np.isfinite(values).all() and np.isfinite(slopes).all()
         np.testing.assert_allclose(values[::5], 0.0, atol=1e-6)  # equal pairs
         assert values.max() > 0.1
-    _, values = evaluate(generated, target, np.zeros_like(SKETCH_KNOWN))
+    _, values = evaluate(generated, target, joint.mask([]))
     np.testing.assert_array_equal(values, 0.0)
 
 
 @pytest.mark.parametrize("leading", [(), (2,), (2, 3)])
 def test_leading_axes_are_kept(leading):
-    generated, target = joints(*leading, seed=0), joints(*leading, seed=1)
-    got = contextual(generated, target, SKETCH_KNOWN)
+    generated, target = (pictures(*leading, 4, 5, seed=seed) for seed in (0, 1))
+    mask = np.ones((4, 5), np.float32)
+    got = distance(generated, target, mask, distance="kl")
     assert got.shape == leading
-    assert kl(generated[..., 0], target[..., 0]).shape == leading
-    flat = (x.reshape(-1, 4, 8, 3) for x in (generated, target))
-    each = [contextual(g, y, SKETCH_KNOWN) for g, y in zip(*flat, strict=True)]
+    assert kl(generated, target).shape == leading
+    flat = (x.reshape(-1, 4, 5) for x in (generated, target))
+    each = [distance(g, y, mask, distance="kl") for g, y in zip(*flat, strict=True)]
     np.testing.assert_allclose(np.ravel(got), each, rtol=1e-6)
 
 
@@ -440,12 +509,12 @@ def test_a_misplaced_stroke_pulls_only_where_it_is_blurred():
 
 
 def test_unknown_names_are_refused(without_type_checks):
-    joint, grey = jnp.zeros((4, 8, 3)), jnp.zeros((4, 4))
+    grey, mask = jnp.zeros((4, 4)), jnp.ones((4, 4))
     with pytest.raises(ValueError, match="'y||G' or 'G||y', got 'G'"):
-        contextual_loss(joint, joint, SKETCH_KNOWN, direction="G")
+        losses.image_distance(grey, grey, mask, "kl", direction="G")
     with pytest.raises(ValueError, match="'ink' or 'intensity', got 'paper'"):
         kl_divergence(grey, grey, mass="paper")
     with pytest.raises(ValueError, match="'l2' or 'cross-entropy', got 'l3'"):
-        losses.image_distance(grey, grey, jnp.ones((4, 4)), "l3")
+        losses.image_distance(grey, grey, mask, "l3")
     with pytest.raises(ValueError, match="got 'log D'"):
         perceptual_loss(jnp.zeros(2), "log D")

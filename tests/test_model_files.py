@@ -14,23 +14,35 @@ import pytest
 from flax.traverse_util import flatten_dict
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
-from tiny_models import ARGUMENTS, CONFIG, random_variables, save_random_model
+from tiny_models import (
+    CONFIG,
+    CONFIGS,
+    LAYOUTS,
+    random_variables,
+    save_random_model,
+    tiny_models,
+)
 
 from cgan_jax import model_files
 from cgan_jax.model_files import ModelError
-from cgan_jax.models import make_models
+from cgan_jax.models import recompute_statistics
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="module", params=LAYOUTS)
+def layout(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def variables():
-    return random_variables()
+def variables(layout):
+    return random_variables(0, layout)
 
 
 @pytest.fixture
-def folder(tmp_path, variables):
-    model_files.save(tmp_path / "model", variables, CONFIG)
+def folder(tmp_path, layout, variables):
+    model_files.save(tmp_path / "model", variables, CONFIGS[layout])
     return tmp_path / "model"
 
 
@@ -73,7 +85,8 @@ def test_the_file_holds_16_bits_of_kernels_and_32_of_the_rest(folder):
                 file.get_slice(name).get_dtype()
             )
     assert kinds.pop("kernel") == {"F16"}
-    assert kinds == {key: {"F32"} for key in ("bias", "scale", "mean", "var")}
+    names = ("bias", "scale", "mean", "var", "std_0", "std_1")
+    assert kinds == {name: {"F32"} for name in names}
 
 
 def test_a_stored_model_is_stored_again_without_further_loss(folder, tmp_path):
@@ -85,12 +98,14 @@ def test_a_stored_model_is_stored_again_without_further_loss(folder, tmp_path):
     assert first == second
 
 
-def test_the_config_builds_the_models_and_keeps_facts_it_does_not_know(folder):
+def test_the_config_builds_the_models_and_keeps_facts_it_does_not_know(layout, folder):
     change_config(folder, lambda config: config.update(trained_by="somebody"))
     model = model_files.load(folder)
     assert model.name == "model"
-    assert model.models == make_models(**ARGUMENTS)
-    assert model.config == CONFIG | {"format_version": 1, "trained_by": "somebody"}
+    assert model.models == tiny_models(layout)
+    assert model.joint.sketches == tuple(LAYOUTS[layout]["styles"])
+    known = CONFIGS[layout] | {"format_version": 2}
+    assert model.config == known | {"trained_by": "somebody"}
 
 
 def test_a_loaded_model_runs(folder):
@@ -104,9 +119,9 @@ def test_a_loaded_model_runs(folder):
     assert logits.shape == (2,)
 
 
-def test_saving_replaces_an_older_model(folder):
-    newer = random_variables(seed=1)
-    model_files.save(folder, newer, CONFIG | {"steps": 8})
+def test_saving_replaces_an_older_model(layout, folder):
+    newer = random_variables(1, layout)
+    model_files.save(folder, newer, CONFIGS[layout] | {"steps": 8})
     model = model_files.load(folder)
     assert model.config["steps"] == 8
     np.testing.assert_array_equal(
@@ -149,10 +164,10 @@ def test_half_a_model_is_none(folder, missing):
         model_files.load(folder)
 
 
-@pytest.mark.parametrize("version", [2, None])
+@pytest.mark.parametrize("version", [3, None])
 def test_another_format_version_is_refused(folder, version):
     change_config(folder, lambda config: config.update(format_version=version))
-    message = f"{folder} has format version {version}.*reads 1.*install a newer"
+    message = f"{folder} has format version {version}.*reads up to 2.*install a newer"
     with pytest.raises(ModelError, match=message):
         model_files.load(folder)
 
@@ -211,6 +226,74 @@ def test_a_damaged_model_is_named_and_the_way_out_as_well(folder, damage, reason
     damage(folder)
     with pytest.raises(ModelError, match=f"{folder} is damaged.*{reason}.*copy it"):
         model_files.load(folder)
+
+
+def age(folder):
+    """Takes from a model what those of before there were layouts and offsets lack."""
+    change_config(folder, lambda config: config["model"].pop("layout"))
+    change_config(folder, lambda config: config["model"].pop("styles"))
+    change_config(folder, lambda config: config["model"].pop("kernel_size"))
+    path = folder / "weights.safetensors"
+    tensors = load_file(path)
+    save_file({k: x for k, x in tensors.items() if "spread" not in k}, path)
+
+
+@pytest.fixture
+def older(tmp_path):
+    """A model, and what it was before it aged."""
+    save_random_model(tmp_path / "older")
+    model = model_files.load(tmp_path / "older")
+    age(tmp_path / "older")
+    return tmp_path / "older", model
+
+
+def test_an_older_model_is_the_same_one_of_halves(older):
+    folder, before = older
+    model = model_files.load(folder)
+    assert model.config == before.config and model.models == before.models
+    assert model.config["model"]["layout"] == "halves"
+    for name in ("params", "batch_stats"):
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            model.variables.gen[name],
+            before.variables.gen[name],
+        )
+    jax.tree.map(
+        np.testing.assert_array_equal, model.variables.disc, before.variables.disc
+    )
+    assert model_files.digest(model) == model_files.digest(before)
+
+
+def test_an_older_model_gets_the_spread_that_publishing_would_give_it(older):
+    model = model_files.load(older[0])
+    params = jax.tree.map(jnp.asarray, model.variables.gen["params"])
+    want = recompute_statistics(model.models.gen, params, jax.random.key(0))["spread"]
+    found = model.variables.gen["spread"]
+    assert found.keys() == want.keys() == {"std_0", "std_1"}
+    for name, x in found.items():
+        assert x.dtype == np.float32
+        np.testing.assert_allclose(x, want[name], rtol=1e-4)
+
+
+def test_an_older_model_of_several_styles_mixes_them_in_one_sketch(older):
+    change_config(older[0], lambda config: config.update(style="xdog,fdog"))
+    model = model_files.load(older[0])
+    assert model.joint.names == ("sketch", "photo")
+    assert model.config["model"]["styles"] == ["xdog", "fdog"]
+
+
+def test_an_older_model_whose_tensors_do_not_fit_is_damaged(older):
+    change_config(older[0], lambda config: config["model"].update(base_filters=8))
+    with pytest.raises(ModelError, match=f"{older[0]} is damaged.*copy it anew"):
+        model_files.load(older[0])
+
+
+@pytest.mark.parametrize("folder", ["faces", ROOT / "tests" / "golden" / "halves"])
+def test_models_that_were_published_before_load(folder):
+    model = model_files.load(folder)
+    sketches = {"halves": ("xdog",)}.get(model.config["model"]["layout"])
+    assert sketches in (None, model.joint.sketches)
+    assert len(model.variables.gen["spread"]) == len(model.models.gen.inner_shapes)
 
 
 def test_completing_with_a_published_model_needs_no_training_library(folder):

@@ -29,6 +29,17 @@ def test_the_layers_of_the_paper():
     assert by_name["linear"].flops == 2 * 16_384
 
 
+def test_planes_halve_the_arithmetic_of_what_lies_between():
+    sizes = {"base_filters": 64, "z_dim": 100, "height": 64}
+    planes = make_models(**sizes, layout="planes", styles=["xdog", "fdog", "photocopy"])
+    gen = {layer.name: layer for layer in model_table.layers(planes).gen}
+    assert gen["deconv_4"].output == (64, 64, 6)
+    # 2 * 25 * 256 * 128 at each of 8x8 pixels.
+    assert gen["deconv_2"].flops == 2 * 25 * 256 * 128 * 8 * 8
+    disc = model_table.layers(planes).disc
+    assert disc[0].parameters == 25 * 6 * 64 + 64
+
+
 def test_a_step_is_counted_by_its_passes():
     gen, disc = (
         sum(layer.flops for layer in rows) for rows in model_table.layers(PAPER)

@@ -16,13 +16,16 @@ from cgan_jax.models import (
     GanPair,
     generate,
     make_models,
-    recompute_batch_stats,
+    recompute_statistics,
     sample_z,
     without_spectral_norm,
 )
 from cgan_jax.strided_conv import plain_conv
 
-TINY = make_models(base_filters=4, z_dim=6, height=16)
+STYLES = ["xdog", "fdog", "photocopy"]
+SIZES = {"base_filters": 4, "z_dim": 6, "height": 16}
+TINY = make_models(**SIZES)
+PLANES = make_models(**SIZES, layout="planes", styles=STYLES)
 
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -31,11 +34,14 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 def shapes(pair):
     """Variables of G and D as shapes: nothing is computed."""
     key = jax.random.key(0)
-    z = jnp.zeros((1, pair.gen.z_dim))
-    joint = jnp.zeros((1, pair.disc.height, 2 * pair.disc.height, 3))
     return GanPair(
-        jax.eval_shape(lambda: pair.gen.init(key, z, train=False)),
-        jax.eval_shape(lambda: pair.disc.init(key, joint, train=False)),
+        *(
+            jax.eval_shape(
+                functools.partial(model.init, key, train=False),
+                jnp.zeros((1, *model.input_shape)),
+            )
+            for model in pair
+        )
     )
 
 
@@ -44,21 +50,24 @@ def count(tree):
 
 
 @functools.cache
-def draws():
-    """Initial variables of the tiny pair, for each of the keys 0 to 63."""
+def draws(pair=TINY):
+    """Initial variables of a tiny pair, for each of the keys 0 to 63."""
 
     def init(seed):
         key = jax.random.key(seed)
-        gen = TINY.gen.init(key, jnp.zeros((1, 6)), train=False)
-        disc = TINY.disc.init(key, jnp.zeros((1, 16, 32, 3)), train=False)
-        return GanPair(gen, disc)
+        return GanPair(
+            *(
+                model.init(key, jnp.zeros((1, *model.input_shape)), train=False)
+                for model in pair
+            )
+        )
 
     return jax.device_get(jax.jit(jax.vmap(init))(np.arange(64)))
 
 
 @functools.cache
-def tiny_variables():
-    """Variables of the tiny pair, with running averages as after some training."""
+def tiny_variables(pair=TINY):
+    """Variables of a tiny pair, with running averages as after some training."""
     rng = np.random.default_rng(0)
     ranges = {"mean": (-0.02, 0.02), "var": (0.001, 0.01)}
 
@@ -73,7 +82,7 @@ def tiny_variables():
                     average, variables["batch_stats"]
                 ),
             }
-            for variables in draws()
+            for variables in draws(pair)
         )
     )
 
@@ -104,6 +113,43 @@ def test_the_generator_of_the_paper_has_these_parameters():
         "deconv_4": 4_803,  # 5 * 5 * 64 * 3, and 3 biases
     }
     assert count(params) == 5_945_923
+
+
+def test_planes_differ_in_the_first_and_the_last_layers_alone():
+    sizes = {"base_filters": 64, "z_dim": 100, "height": 64}
+    halves = shapes(make_models(**sizes))
+    planes = shapes(make_models(**sizes, layout="planes", styles=STYLES))
+    counts = [
+        {name: count(layer) for name, layer in pair["params"].items()}
+        for pair in (*halves, *planes)
+    ]
+    changed = [
+        {name: (old[name], new[name]) for name in old if old[name] != new[name]}
+        for old, new in zip(counts[:2], counts[2:], strict=True)
+    ]
+    assert changed == [
+        {
+            "linear": (1_638_400, 819_200),  # 100 * (4 * 4 * 512)
+            "deconv_4": (4_803, 9_606),  # 5 * 5 * 64 * 6, and 6 biases
+        },
+        {
+            "conv_0": (4_864, 9_664),  # 5 * 5 * 6 * 64, and 64 biases
+            "linear": (16_385, 8_193),  # 4 * 4 * 512, and one bias
+        },
+    ]
+
+
+@pytest.mark.parametrize(("kernel_size", "taps"), [(3, 9), (4, 16)])
+def test_all_convolutions_have_the_kernel_that_is_asked_for(kernel_size, taps):
+    small, usual = (
+        shapes(make_models(**SIZES, kernel_size=k)) for k in (kernel_size, 5)
+    )
+    for few, many in zip(small, usual, strict=True):
+        for name, layer in few["params"].items():
+            if "conv_" in name:
+                assert layer["kernel"].shape[:2] == (kernel_size, kernel_size)
+                wanted = many["params"][name]["kernel"]
+                assert count(layer["kernel"]) * 25 == count(wanted) * taps
 
 
 def test_the_discriminator_of_the_paper_has_these_parameters():
@@ -171,12 +217,20 @@ def test_a_latent_of_another_width_is_refused():
         )
 
 
-@pytest.mark.parametrize("shape", [(1, 32, 64, 3), (1, 16, 16, 3)])
-def test_an_image_of_another_size_is_refused(shape):
-    with pytest.raises(ValueError, match="expected height 16, got image"):
+@pytest.mark.parametrize("shape", [(1, 32, 32, 6), (1, 16, 16, 3)])
+@pytest.mark.parametrize("pair", [TINY, PLANES], ids=["halves", "planes"])
+def test_an_image_of_another_size_is_refused(pair, shape):
+    with pytest.raises(ValueError, match=r"expected \(16, 16, 6\), got image"):
         jax.eval_shape(
-            lambda: TINY.disc.init(jax.random.key(0), jnp.zeros(shape), False)
+            lambda: pair.disc.init(jax.random.key(0), jnp.zeros(shape), False)
         )
+
+
+def test_what_no_layout_is_is_refused():
+    with pytest.raises(ValueError, match="config.model.layout must be one of.*'left'"):
+        make_models(**SIZES, layout="left")
+    with pytest.raises(ValueError, match="no sketch style is given"):
+        make_models(**SIZES, layout="planes", styles=[])
 
 
 def test_weights_start_as_the_released_code_starts_them():
@@ -225,9 +279,14 @@ def normalise(x, layer, old, train):
     return y, new
 
 
-def written_out_generator(variables, z, train):
+def halves_of(planes):
+    """The picture of joint images in halves."""
+    return np.concatenate([planes[..., :3], planes[..., 3:]], axis=2)
+
+
+def written_out_generator(variables, z, train, columns):
     params, old, new = variables["params"], variables["batch_stats"], {}
-    x = (z @ params["linear"]["kernel"]).reshape(len(z), 4, 8, 8)
+    x = (z @ params["linear"]["kernel"]).reshape(len(z), 4, columns, 8)
     for i in range(2):
         x, new[f"bn_{i}"] = normalise(x, params[f"bn_{i}"], old[f"bn_{i}"], train)
         layer = params[f"deconv_{i + 1}"]
@@ -264,25 +323,31 @@ def assert_close(got, want):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-4, 1e-6), got, want)
 
 
+@pytest.mark.parametrize("layout", ["halves", "planes"])
 @pytest.mark.parametrize("train", [True, False])
-def test_the_generator_is_the_network_written_out(train):
-    variables = tiny_variables().gen
+def test_the_generator_is_the_network_written_out(train, layout):
+    pair = {"halves": TINY, "planes": PLANES}[layout]
+    variables = tiny_variables(pair).gen
     z = 0.1 * tiny_z(5)  # so small that batch norm's epsilon counts
-    joint, updated = apply(TINY.gen, variables, z, train)
-    want, want_stats = written_out_generator(variables, z, train)
-    assert joint.shape == (5, 16, 32, 3) and np.abs(want).max() > 0.01
-    assert_close(joint, want)
+    planes, updated = apply(pair.gen, variables, z, train)
+    columns = {"halves": 8, "planes": 4}[layout]
+    want, want_stats = written_out_generator(variables, z, train, columns)
+    assert planes.shape == (5, 16, 16, 6) and np.abs(want).max() > 0.01
+    assert_close(halves_of(planes) if layout == "halves" else planes, want)
     assert_close(
         updated["batch_stats"], want_stats if train else variables["batch_stats"]
     )
 
 
+@pytest.mark.parametrize("layout", ["halves", "planes"])
 @pytest.mark.parametrize("train", [True, False])
-def test_the_discriminator_is_the_network_written_out(train):
-    variables = tiny_variables().disc
-    joint = np.random.default_rng(1).uniform(-1, 1, (5, 16, 32, 3)).astype(np.float32)
-    logits, updated = apply(TINY.disc, variables, joint, train)
-    want, want_stats = written_out_discriminator(variables, joint, train)
+def test_the_discriminator_is_the_network_written_out(train, layout):
+    pair = {"halves": TINY, "planes": PLANES}[layout]
+    variables = tiny_variables(pair).disc
+    planes = np.random.default_rng(1).uniform(-1, 1, (5, 16, 16, 6)).astype(np.float32)
+    logits, updated = apply(pair.disc, variables, planes, train)
+    picture = halves_of(planes) if layout == "halves" else planes
+    want, want_stats = written_out_discriminator(variables, picture, train)
     assert logits.shape == (5,) and np.abs(want).max() > 0.01
     assert_close(logits, want)
     assert_close(
@@ -295,6 +360,60 @@ def test_images_fill_minus_1_to_1_and_never_leave_it():
     joint, _ = apply(TINY.gen, variables, tiny_z(5), True)
     assert joint.min() < -0.9 and joint.max() > 0.9
     assert np.abs(joint).max() <= 1
+
+
+@functools.partial(jax.jit, static_argnames=("model", "train"))
+def moved(model, variables, z, train, *offsets):
+    return model.apply(variables, z, train, offsets, mutable=["batch_stats", "spread"])
+
+
+def drawn_offsets(model, n, count):
+    rng = np.random.default_rng(2)
+    shapes = model.inner_shapes[:count]
+    return [rng.normal(size=(n, *shape)).astype(np.float32) for shape in shapes]
+
+
+@pytest.mark.parametrize("pair", [TINY, PLANES], ids=["halves", "planes"])
+def test_inner_layers_are_the_feature_maps_between(pair):
+    columns = 8 if pair is TINY else 4
+    assert pair.gen.inner_shapes == ((4, columns, 8), (8, 2 * columns, 4))
+    offsets = drawn_offsets(pair.gen, 5, 2)
+    planes, _ = moved(pair.gen, tiny_variables(pair).gen, tiny_z(5), True, *offsets)
+    assert planes.shape == (5, 16, 16, 6)
+
+
+@pytest.mark.parametrize("pair", [TINY, PLANES], ids=["halves", "planes"])
+def test_offsets_move_an_image_by_the_spread_and_those_of_0_not_at_all(pair):
+    rng = np.random.default_rng(3)
+    spread = {
+        f"std_{i}": rng.uniform(0.5, 1, c) for i, (*_, c) in enumerate([(8,), (4,)])
+    }
+    spread = jax.tree.map(np.float32, spread)
+    variables, z = tiny_variables(pair).gen | {"spread": spread}, tiny_z(5)
+    plain, _ = apply(pair.gen, variables, z, False)
+    offsets = drawn_offsets(pair.gen, 5, 2)
+    none = [np.zeros_like(x) for x in offsets]
+    np.testing.assert_array_equal(moved(pair.gen, variables, z, False, *none)[0], plain)
+    for i, offset in enumerate(offsets):
+        given = [*none[:i], offset]
+        found, _ = moved(pair.gen, variables, z, False, *given)
+        assert (np.abs(found - plain).max((1, 2, 3)) > 1e-3).all()
+        # Twice the unit is twice the offset.
+        twice = variables | {"spread": spread | {f"std_{i}": 2 * spread[f"std_{i}"]}}
+        doubled, _ = moved(pair.gen, twice, z, False, *given)
+        same, _ = moved(pair.gen, variables, z, False, *given[:-1], 2 * offset)
+        np.testing.assert_allclose(doubled, same, atol=1e-6)
+        # Each image by its own.
+        given[-1] = np.concatenate([offset[:2], 0 * offset[2:]])
+        part, _ = moved(pair.gen, variables, z, False, *given)
+        np.testing.assert_allclose(part[:2], found[:2], atol=1e-6)
+        np.testing.assert_allclose(part[2:], plain[2:], atol=1e-6)
+
+
+def test_more_offsets_than_inner_layers_are_refused():
+    offsets = drawn_offsets(TINY.gen, 1, 2)
+    with pytest.raises(ValueError, match="3 offsets for 2 inner layers"):
+        moved(TINY.gen, tiny_variables().gen, tiny_z(1), True, *offsets, offsets[0])
 
 
 def test_neighbours_change_an_image_only_in_training():
@@ -321,7 +440,7 @@ def test_bfloat16_computes_in_bfloat16_between_float32_ends():
         assert {leaf.dtype for leaf in jax.tree.leaves(tree)} == {np.dtype("float32")}
         model, full = getattr(half, name), getattr(TINY, name)
         variables = getattr(tiny_variables(), name)
-        x = tiny_z(5) if name == "gen" else np.full((5, 16, 32, 3), 0.5, np.float32)
+        x = tiny_z(5) if name == "gen" else np.full((5, 16, 16, 6), 0.5, np.float32)
         got, updated = apply(model, variables, x, True)
         want = apply(full, variables, x, True)[0]
         assert got.dtype == np.float32
@@ -342,7 +461,7 @@ def spectral():
     """D under spectral norm, its variables once the power iteration has settled."""
     disc = make_models(base_filters=4, z_dim=6, height=16, disc_norm="spectral").disc
     disc = disc.clone(conv_fn=plain_conv)
-    joint = jax.random.uniform(jax.random.key(1), (3, 16, 32, 3), minval=-1.0)
+    joint = jax.random.uniform(jax.random.key(1), (3, 16, 16, 6), minval=-1.0)
     variables = disc.init(jax.random.key(0), joint, train=False)
     update = jax.jit(lambda v: disc.apply(v, joint, True, mutable=["batch_stats"])[1])
     for _ in range(100):
@@ -433,19 +552,26 @@ def test_latents_are_uniform_on_minus_1_to_1():
     assert stats.kstest(np.ravel(z), stats.uniform(-1, 2).cdf).pvalue > 0.01
 
 
-def test_recomputed_statistics_are_those_of_the_parameters_alone():
-    gen = TINY.gen.clone(axis_name="device")  # as the training loop holds it
-    variables, key = tiny_variables().gen, jax.random.key(5)
-    recompute = jax.jit(recompute_batch_stats, static_argnums=(0, 3))
-    recomputed = recompute(gen, variables["params"], key, 40)
+@pytest.mark.parametrize("pair", [TINY, PLANES], ids=["halves", "planes"])
+def test_recomputed_statistics_are_those_of_the_parameters_alone(pair):
+    gen = pair.gen.clone(axis_name="device")  # as the training loop holds it
+    variables, key = tiny_variables(pair).gen, jax.random.key(5)
+    recompute = jax.jit(recompute_statistics, static_argnums=(0, 3))
+    found = recompute(gen, variables["params"], key, 40)
+    recomputed = found["batch_stats"]
     z = np.asarray(sample_z(key, 40, 6))
     first = (z @ variables["params"]["linear"]["kernel"]).reshape(-1, 8)
     np.testing.assert_allclose(recomputed["bn_0"]["mean"], first.mean(0), atol=1e-6)
     np.testing.assert_allclose(recomputed["bn_0"]["var"], first.var(0), rtol=1e-4)
+    layer = variables["params"]["bn_0"]
+    normal = (first - first.mean(0)) / np.sqrt(first.var(0) + 1e-5)
+    inner = np.maximum(normal * layer["scale"] + layer["bias"], 0)
+    assert found["spread"].keys() == {"std_0", "std_1"}
+    np.testing.assert_allclose(found["spread"]["std_0"], inner.std(0), rtol=1e-4)
 
-    training = apply(TINY.gen, variables, z, True)[0]
-    fresh = {"params": variables["params"], "batch_stats": recomputed}
+    training = apply(pair.gen, variables, z, True)[0]
+    fresh = {"params": variables["params"]} | found
     image = jax.jit(generate, static_argnums=0)
-    np.testing.assert_allclose(image(TINY.gen, fresh, z), training, atol=1e-5)
-    stale = image(TINY.gen, variables, z)
+    np.testing.assert_allclose(image(pair.gen, fresh, z), training, atol=1e-5)
+    stale = image(pair.gen, variables, z)
     assert np.abs(stale - training).max() > 0.01

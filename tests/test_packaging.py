@@ -158,7 +158,8 @@ def test_wheels_hold_the_package_and_nothing_else(wheels):
     }
     suffixes = {Path(name).suffix for name in expected if "/pretrained/" in name}
     assert suffixes == {".safetensors", ".json", ".md"}
-    assert {"cgan_jax/launch/train.py", "cgan_jax/configs/default.py"} <= expected
+    subpackages = {"launch/train.py", "configs/default.py", "networks/layouts.py"}
+    assert {f"cgan_jax/{name}" for name in subpackages} <= expected
     for names in contents:
         tops = {name.split("/")[0] for name in names}
         assert tops == {"cgan_jax", f"cgan_jax-{cgan_jax.__version__}.dist-info"}

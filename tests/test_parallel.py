@@ -1,5 +1,6 @@
 """However many devices share a batch, the step is the same."""
 
+import dataclasses
 import functools
 import logging
 import os
@@ -42,7 +43,7 @@ def batch():
     rng = np.random.default_rng(0)
     # Brighter towards the end: each device sees other statistics.
     brightness = np.linspace(-0.5, 0.5, 8)[:, None, None, None]
-    noise = rng.uniform(-0.5, 0.5, (8, 16, 32, 3))
+    noise = rng.uniform(-0.5, 0.5, (8, *MODELS.gen.joint.shape))
     return (noise + brightness).astype(np.float32)
 
 
@@ -157,17 +158,44 @@ def test_without_the_statistics_of_the_whole_batch_the_step_would_differ(
     assert gradients > 0.1 and losses > 0.01
 
 
-@pytest.mark.parametrize("num_devices", [1, 2, 4])
-def test_each_device_draws_its_part_of_the_same_latents(num_devices):
+def gathered(recipe, num_devices):
+    """The latents and offsets of a step, of all devices together."""
+
     def gather(state, batch, key):
-        z = train_step._local_z(key, len(batch), MODELS, AXIS_NAME)
-        return state, lax.all_gather(z, AXIS_NAME, tiled=True)
+        latents = train_step._local_latents(
+            key,
+            local_batch=len(batch),
+            gen=MODELS.gen,
+            recipe=recipe,
+            axis_name=AXIS_NAME,
+        )
+        return state, lax.all_gather(latents, AXIS_NAME, tiled=True)
 
     step_fn = parallel_step(gather, num_devices)
     state = replicate(np.zeros(()), num_devices)
-    _, z = step_fn(state, np.zeros((8, 1), np.float32), KEY)
+    return step_fn(state, np.zeros((8, 1), np.float32), KEY)[1]
+
+
+@pytest.mark.parametrize("num_devices", [1, 2, 4])
+def test_each_device_draws_its_part_of_the_same_latents(num_devices):
+    z, offsets = gathered(RECIPE, num_devices)
     want = jax.random.uniform(KEY, (8, 6), minval=-1.0, maxval=1.0)
     np.testing.assert_array_equal(z, want)
+    assert len(offsets) == 0
+
+
+def test_each_device_draws_its_part_of_the_same_offsets():
+    noisy = dataclasses.replace(RECIPE, inner_noise=0.5)
+    one, *others = (gathered(noisy, n) for n in (1, 2, 4))
+    for other in others:
+        jax.tree.map(np.testing.assert_array_equal, other, one)
+    z, offsets = one
+    np.testing.assert_array_equal(z, gathered(RECIPE, 1)[0])
+    shapes = MODELS.gen.inner_shapes[: noisy.inner_layers]
+    assert [x.shape for x in offsets] == [(8, *shape) for shape in shapes]
+    flat = np.concatenate([x.reshape(8, -1) for x in offsets], 1)
+    assert len(np.unique(flat, axis=0)) == 8
+    assert 0.4 < flat.std() < 0.6
 
 
 def compilations(state, num_devices, caplog):

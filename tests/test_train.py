@@ -13,9 +13,17 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from tiny_models import ARGUMENTS, save_random_model
+from tiny_models import ARGUMENTS, CONFIGS, save_random_model
 
-from cgan_jax import answers, complete, images, model_files, publish, validation
+from cgan_jax import (
+    answers,
+    checkpoints,
+    complete,
+    images,
+    model_files,
+    publish,
+    validation,
+)
 from cgan_jax.configs import tiny
 from cgan_jax.dataset import open_pairs, prepare_pairs
 from cgan_jax.finite import NonFiniteError
@@ -66,9 +74,10 @@ def make_config(folder, tmp_path_factory):
     """The tiny experiment, tinier still, on the discs."""
     cache_dir = tmp_path_factory.mktemp("pairs")
 
-    def make(epochs, source=folder, cache_dir=cache_dir, **report):
-        config = tiny.get_config()
-        config.model.update(ARGUMENTS)
+    def make(epochs, source=folder, cache_dir=cache_dir, layout="halves", **report):
+        config = tiny.get_config(CONFIGS[layout]["style"])
+        config.model.update(ARGUMENTS | {"layout": layout})
+        config.train.learning_rate = 2e-4
         config.data.source, config.data.cache_dir = str(source), str(cache_dir)
         config.train.batch_size, config.train.num_epochs = 4, epochs
         config.report.log_every_steps = 1
@@ -225,6 +234,97 @@ def test_styles_may_be_mixed(half, make_config, tmp_path):
     assert first["disc_loss"] != other["disc_loss"]
 
 
+@pytest.fixture(scope="module")
+def make_planes(make_config, with_held_out):
+    """Three styles as planes, with random offsets, and held-out sketches."""
+
+    def make(epochs, **report):
+        config = make_config(
+            epochs,
+            source=with_held_out,
+            layout="planes",
+            validate_every_steps=3,
+            validation_inner_steps=2,
+            **report,
+        )
+        config.train.inner_noise = 0.2
+        return config
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def planes_half(make_planes, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "planes"
+    return workdir, jax.device_get(train(make_planes(1), workdir))
+
+
+def test_several_styles_as_planes_are_resumed_exactly(
+    planes_half, make_planes, tmp_path
+):
+    half, at_three = planes_half
+    whole = jax.device_get(train(make_planes(2), tmp_path / "whole"))
+    resumed = train(make_planes(2), shutil.copytree(half, tmp_path / "resumed"))
+    chex.assert_trees_all_equal(jax.device_get(resumed), whole)
+    assert (at_three.step, whole.step) == (3, 6)
+    lines = [read_metrics(tmp_path / name) for name in ("whole", "resumed")]
+    assert without_rate(lines[0]) == without_rate(lines[1])
+    for step in (3, 6):
+        assert -1 <= lines[0][step - 1]["validation_ssim"] <= 1
+        name = f"step_00000{step}.png"
+        with Image.open(tmp_path / "whole" / "samples" / name) as image:
+            assert image.size == (4 * (4 * 32 + 4) + 4, 2 * (32 + 4) + 4)
+        with Image.open(tmp_path / "whole" / "validation" / name) as image:
+            assert image.size == (6 * (32 + 4) + 4, 16 + 2 * (32 + 4) + 4)
+
+
+def test_planes_are_trained_by_four_devices_as_by_one(
+    planes_half, make_planes, tmp_path
+):
+    train(make_planes(1), tmp_path / "run", num_devices=4)
+    one, four = (read_metrics(path) for path in (planes_half[0], tmp_path / "run"))
+    for name in ("gen_loss", "disc_loss", "gen_grad_norm", "disc_grad_norm"):
+        np.testing.assert_allclose(four[0][name], one[0][name], rtol=1e-4)
+        np.testing.assert_allclose(four[2][name], one[2][name], rtol=0.2)
+
+
+def test_planes_are_published_with_their_styles(planes_half, tmp_path):
+    workdir, state = planes_half
+    model = publish.publish(workdir, tmp_path / "model", "best")
+    assert model.joint.names == ("xdog", "fdog", "photocopy", "photo")
+    assert model.config["training"]["inner_noise"] == 0.2
+    exact = complete.load_model(str(workdir))
+    chex.assert_trees_all_equal(exact.variables.gen["params"], state.ema_params)
+
+
+def test_a_run_of_before_there_were_layouts_goes_on(whole, half, make_config, tmp_path):
+    """Its checkpoints and its config.json know nothing of them."""
+    workdir = shutil.copytree(half[0], tmp_path / "older")
+    manager = checkpoints.open_reader(workdir)
+    snapshot = checkpoints.restore_newest(manager, half[1])
+    manager.close()
+    shutil.rmtree(workdir / "checkpoints")
+    added = {"model": ["layout", "kernel_size"], "train": ["inner_noise"]}
+    added["train"].append("inner_layers")
+    older = {
+        name: {k: x for k, x in value.items() if k not in added.get(name, ())}
+        if isinstance(value, dict)
+        else value
+        for name, value in snapshot.config.items()
+    }
+    manager = checkpoints.open_manager(workdir, keep=3)
+    checkpoints.save(manager, snapshot._replace(config=older), {})
+    checkpoints.finish(manager)
+    (workdir / "config.json").write_text(json.dumps(older))
+    assert complete.load_model(str(workdir)).joint.sketches == ("xdog",)
+    state = train(make_config(2), workdir)
+    chex.assert_trees_all_equal(jax.device_get(state), whole[1])
+    changed = make_config(2)
+    changed.train.inner_noise = 0.5
+    with pytest.raises(ConfigChangedError, match="inner_noise was 0.0, is 0.5"):
+        train(changed, workdir)
+
+
 def test_another_seed_is_another_run(half, make_config, tmp_path):
     config = make_config(1)
     config.seed = 1
@@ -300,15 +400,34 @@ def test_a_new_run_may_start_from_a_published_model(make_config, tmp_path):
     assert 0 < max(jax.tree.leaves(changes)) < 10 * 3 * 2e-4
 
 
-@pytest.mark.parametrize("field", ["base_filters", "z_dim", "height"])
+@pytest.mark.parametrize(
+    "field", ["base_filters", "z_dim", "height", "layout", "kernel_size"]
+)
 def test_a_model_of_another_shape_is_no_start(make_config, tmp_path, field):
     save_random_model(tmp_path / "model")
     config = make_config(1)
-    config.model[field] *= 2
+    if field == "layout":
+        config.model.layout = "planes"
+    else:
+        config.model[field] *= 2
     with pytest.raises(
         ValueError, match=f"--init_from.* {field} .*config.model.{field}"
     ):
         train(config, tmp_path / "run", init_from=str(tmp_path / "model"))
+
+
+def test_a_model_of_more_sketches_is_no_start_but_one_of_others_is(
+    make_config, tmp_path
+):
+    save_random_model(tmp_path / "model", 0, "planes")
+    init_from = str(tmp_path / "model")
+    config = make_config(0, layout="planes")
+    config.data.style = "xdog,fdog"
+    message = "has the sketches xdog, fdog, photocopy, but config.data.style is xdog,fd"
+    with pytest.raises(ValueError, match=message):
+        train(config, tmp_path / "run", init_from=init_from)
+    config.data.style = "fdog,xdog,xdog_solid"
+    assert train(config, tmp_path / "run", init_from=init_from).step == 0
 
 
 def test_a_resumed_run_keeps_its_own_weights(half, make_config, tmp_path):
@@ -442,10 +561,9 @@ def test_held_out_sketches_are_completed_and_the_best_checkpoint_stays(
 def make_conditional(make_config, with_held_out):
     """The same experiment by the conditional GAN."""
 
-    def make(epochs, **report):
-        config = make_config(
-            epochs, source=with_held_out, validate_every_steps=3, **report
-        )
+    def make(epochs, layout="halves", **report):
+        more = {"source": with_held_out, "validate_every_steps": 3} | report
+        config = make_config(epochs, layout=layout, **more)
         config.kind, config.model.base_filters = "conditional", 2
         return config
 
@@ -482,6 +600,20 @@ def test_the_conditional_gan_is_trained_by_the_same_loop(
             assert image.size == (3 * (32 + 4) + 4, 16 + 2 * (32 + 4) + 4)
 
 
+def test_the_conditional_gan_draws_from_one_sketch_in_any_of_the_styles(
+    make_conditional, tmp_path
+):
+    config = make_conditional(1, layout="planes")
+    state = jax.device_get(train(config, tmp_path / "run"))
+    chex.assert_tree_all_finite(state)
+    (line,) = (x for x in read_metrics(tmp_path / "run") if x["step"] == 3)
+    assert -1 <= line["validation_ssim"] <= 1 and 0 < line["validation_l1"] < 2
+    model = publish.publish(tmp_path / "run", tmp_path / "pix")
+    assert model.joint.names == ("sketch", "photo")
+    assert model.models.gen.input_shape == (16, 16, 1)
+    assert model.config["style"] == "xdog,fdog,photocopy"
+
+
 def test_the_validation_of_the_conditional_gan_is_its_published_answer(
     conditional_half, with_held_out, tmp_path
 ):
@@ -505,10 +637,9 @@ def test_the_validation_of_the_conditional_gan_is_its_published_answer(
         for m in (model, loaded, unrounded)
     )
     np.testing.assert_array_equal(first, again)
-    joint = images.join(
-        np.zeros((2, 16, 16, 3), np.float32), images.from_uint8(exact[:, 0])
-    )
-    ssim = validation.photo_ssim(joint, validation.choose(pairs, 2))
+    found = model.joint.stack({"photo": images.from_uint8(exact[:, 0])})
+    true = validation.choose(pairs, model.joint, 2)
+    ssim = validation.photo_ssim(found, true, model.joint)
     (line,) = (line for line in read_metrics(workdir) if line["step"] == 3)
     np.testing.assert_allclose(line["validation_ssim"], ssim, atol=0.02)
     with pytest.raises(ModelError, match="holds a conditional GAN"):
@@ -548,7 +679,9 @@ def test_a_run_goes_on_with_its_own_kind(conditional_half, make_config, tmp_path
     [
         (None, "kind", "other", "config.kind is 'other': choose contextual or cond"),
         ("model", "disc_norm", "spectral", "conditional GAN has 'batch' alone"),
+        ("model", "kernel_size", 4, "config.model.kernel_size is 4: a cond.* 5 alone"),
         ("train", "gen_updates", 2, "config.train.gen_updates is 2: a cond.* 1 alone"),
+        ("train", "inner_noise", 0.1, "train.inner_noise is 0.1: a cond.* 0.0 alone"),
     ],
 )
 def test_what_no_kind_can_do_is_refused(
@@ -574,6 +707,7 @@ def test_the_command_completes_a_sketch_with_the_newest_weights(
         "num_starts": 64,
         "num_candidates": 2,
         "steps": 2,
+        "inner_steps": 0,  # so small a G has fewer inner layers
     }
     given = types.SimpleNamespace(**flags)
     monkeypatch.setattr(command, "FLAGS", given)

@@ -16,8 +16,10 @@ from cgan_jax.parallel import AXIS_NAME, parallel_step, replicate
 from cgan_jax.strided_conv import plain_conv
 from cgan_jax.train_state import create_state, make_tx, state_from_variables
 from cgan_jax.train_step import Recipe, train_step
+from cgan_jax.workdir import with_missing
 
 MODELS = make_models(base_filters=4, z_dim=6, height=16)
+STYLES = ["xdog", "fdog", "photocopy"]
 RATE = 0.5
 SGD = GanPair(optax.sgd(RATE), optax.sgd(RATE))
 PAPER = Recipe.of(default.get_config().train)
@@ -41,7 +43,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 @pytest.fixture(scope="module")
 def joint():
-    noise = np.random.default_rng(0).uniform(-1, 1, (4, 16, 32, 3))
+    noise = np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 6))
     return noise.astype(np.float32)
 
 
@@ -80,9 +82,9 @@ def latents(step, n):
     return jax.random.uniform(key, (n, 6), minval=-1.0, maxval=1.0)
 
 
-def run(model, params, stats, x):
+def run(model, params, stats, x, *more):
     variables = {"params": params, "batch_stats": stats}
-    return model.apply(variables, x, train=True, mutable=["batch_stats"])
+    return model.apply(variables, x, True, *more, mutable=["batch_stats"])
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -231,9 +233,16 @@ def test_a_few_steps_of_adam_stay_finite_and_move_everything(joint):
 
 # --------------------------------------------------------------------- the recipe
 
-# One layer each, and no batch norm in D: they compile quickly.
-SMALL = make_models(base_filters=2, z_dim=3, height=8, disc_norm="none")
-SMALL = SMALL._replace(disc=SMALL.disc.clone(conv_fn=plain_conv))
+
+def small(**changed):
+    """One layer each, and no batch norm in D: they compile quickly."""
+    sizes = {"base_filters": 2, "z_dim": 3, "height": 8, "disc_norm": "none"}
+    pair = make_models(**sizes | changed)
+    return pair._replace(disc=pair.disc.clone(conv_fn=plain_conv))
+
+
+SMALL = small()
+SMALL_PLANES = small(layout="planes", styles=STYLES)
 ALL_ON = dataclasses.replace(
     PAPER,
     gen_updates=2,
@@ -243,29 +252,35 @@ ALL_ON = dataclasses.replace(
     diffaugment="color,translation,cutout",
     stroke_blur=0.7,
     stroke_noise=0.2,
+    inner_noise=0.3,
 )
 
 
 @pytest.fixture(scope="module")
 def small_joint():
-    noise = np.random.default_rng(1).uniform(-1, 1, (4, 8, 16, 3))
+    noise = np.random.default_rng(1).uniform(-1, 1, (4, 8, 8, 6))
     return jnp.asarray(noise, jnp.float32)
+
+
+@functools.cache
+def state_of(models):
+    return jax.jit(functools.partial(create_state, models, SGD))(jax.random.key(0))
 
 
 @pytest.fixture(scope="module")
 def small_state():
-    return jax.jit(functools.partial(create_state, SMALL, SGD))(jax.random.key(0))
+    return state_of(SMALL)
 
 
 @pytest.fixture(scope="module")
-def small_step(small_state, small_joint):
+def small_step(small_joint):
     """The state and the metrics after one step of the paper's recipe but for a few fields."""
 
     @functools.cache
-    def step(first=0, **changed):
+    def step(first=0, models=SMALL, **changed):
         recipe = dataclasses.replace(PAPER, **changed)
-        fn = functools.partial(train_step, models=SMALL, tx=SGD, recipe=recipe)
-        state = small_state.replace(step=jnp.int32(first))
+        fn = functools.partial(train_step, models=models, tx=SGD, recipe=recipe)
+        state = state_of(models).replace(step=jnp.int32(first))
         return jax.jit(fn)(state, small_joint, KEY)
 
     return step
@@ -275,9 +290,9 @@ def passes_through_d(monkeypatch, recipe, state, joint):
     """How each batch that D judges in a step is augmented; nothing is computed."""
     seen = []
 
-    def marked(joint, keys, **kwargs):
+    def marked(planes, keys, **kwargs):
         seen.append(kwargs | {"keys": keys})
-        return joint
+        return planes
 
     monkeypatch.setattr(step_module, "augment", marked)
     fn = functools.partial(train_step, models=SMALL, tx=SGD, recipe=recipe)
@@ -350,7 +365,8 @@ def test_d_sees_augmented_images_in_every_update(monkeypatch, small_state, small
         assert (call["stroke_blur"], call["stroke_noise"]) == (0.7, 0.2)
 
 
-def test_every_option_of_the_recipe_changes_the_step(small_step):
+@pytest.mark.parametrize("models", [SMALL, SMALL_PLANES], ids=["halves", "planes"])
+def test_every_option_of_the_recipe_changes_the_step(small_step, models):
     """Each alone: what is read nowhere would change nothing."""
     changes = {
         "gen_updates": 2,
@@ -359,19 +375,117 @@ def test_every_option_of_the_recipe_changes_the_step(small_step):
         "diffaugment": "cutout",
         "stroke_blur": 1.0,
         "stroke_noise": 0.5,
+        "inner_noise": 0.5,
     }
-    rest = {"ema_decay", "r1_every_steps"}  # tested above
+    rest = {"ema_decay", "r1_every_steps", "inner_layers"}  # tested elsewhere
     assert set(changes) | rest == {f.name for f in dataclasses.fields(Recipe)}
-    paper = entries(small_step()[0].params)
+    paper = entries(small_step(models=models)[0].params)
     for name, value in changes.items():
-        assert not np.array_equal(entries(small_step(**{name: value})[0].params), paper)
+        new, _ = small_step(models=models, **{name: value})
+        assert not np.array_equal(entries(new.params), paper)
 
 
-def test_the_recipe_does_not_depend_on_the_number_of_devices(joint):
-    """Also where R1 goes through a batch norm that the devices share."""
+@pytest.fixture(scope="module")
+def generator_passes(small_state, small_joint):
+    """The offsets of each forward pass of G in a step; arrays, not computed again."""
+
+    def passes(monkeypatch, models=MODELS, **changed):
+        seen = []
+        forward = step_module._forward_generator
+
+        def noted(params, stats, latents, models):
+            seen.append(latents)
+            return forward(params, stats, latents, models)
+
+        monkeypatch.setattr(step_module, "_forward_generator", noted)
+        recipe = dataclasses.replace(PAPER, **changed)
+        fn = functools.partial(train_step, models=models, tx=SGD, recipe=recipe)
+
+        def latents_alone(state, joint):
+            seen.clear()
+            fn(state, joint, KEY)
+            return list(seen)
+
+        shape = jnp.zeros((4, *models.disc.input_shape))
+        return jax.jit(latents_alone)(state_of(models), shape)
+
+    return passes
+
+
+def test_offsets_are_drawn_for_each_image_layer_and_update(
+    generator_passes, monkeypatch
+):
+    found = generator_passes(monkeypatch, gen_updates=2, inner_noise=0.25)
+    assert len(found) == 2  # D's update shares that of G's first
+    shapes = [(4, *shape) for shape in MODELS.gen.inner_shapes]
+    for _, offsets in found:
+        assert [x.shape for x in offsets] == shapes
+        for offset in offsets:
+            np.testing.assert_allclose(offset.std(), 0.25, rtol=0.15)
+            assert abs(offset.mean()) < 0.05
+    rows = [np.ravel(x)[:256] for _, offsets in found for x in offsets[0]]
+    rows += [np.ravel(x)[:256] for x in found[0][1][1]]
+    alike = np.corrcoef(rows) - np.eye(len(rows))
+    assert np.abs(alike).max() < 0.3
+
+
+@pytest.mark.parametrize(("layers", "count"), [(0, 0), (1, 1), (9, 2)])
+def test_as_many_inner_layers_are_moved_as_are_asked_for(
+    generator_passes, monkeypatch, layers, count
+):
+    ((_, offsets),) = generator_passes(
+        monkeypatch, inner_noise=0.25, inner_layers=layers
+    )
+    assert len(offsets) == count
+
+
+def test_without_inner_noise_a_step_is_as_it_was(
+    generator_passes, monkeypatch, small_step
+):
+    ((z, offsets),) = generator_passes(monkeypatch, inner_noise=0.0)
+    assert len(offsets) == 0
+    ((same, _),) = generator_passes(monkeypatch, inner_noise=0.25)
+    np.testing.assert_array_equal(z, same)
+    plain, changed = small_step(), small_step(inner_noise=0.0, inner_layers=1)
+    assert_equal(changed, plain)
+
+
+def test_random_offsets_move_what_g_is_judged_by(small_step, small_joint, small_state):
+    """G's gradient is that through its moved images, written out."""
+    got, _ = small_step(inner_noise=0.5)
+    key = jax.random.fold_in(KEY, 0)
+    z = jax.random.uniform(key, (4, 3), minval=-1.0, maxval=1.0)
+    rows = jax.random.split(jax.random.fold_in(key, 1), 4)
+    shape = SMALL.gen.inner_shapes[0]
+    offsets = jnp.stack(
+        [0.5 * jax.random.normal(jax.random.fold_in(row, 0), shape) for row in rows]
+    )
+
+    def loss(params):
+        fake, _ = run(SMALL.gen, params, small_state.batch_stats.gen, z, [offsets])
+        made = run(SMALL.disc, got.params.disc, {}, fake)[0]
+        return -jnp.log(jax.nn.sigmoid(made)).mean()
+
+    grads = jax.jit(jax.grad(loss))(small_state.params.gen)
+    assert_close(got.params.gen, descend(small_state.params.gen, grads))
+    images = [
+        run(SMALL.gen, small_state.params.gen, small_state.batch_stats.gen, z, x)[0]
+        for x in ([], [offsets])
+    ]
+    assert (np.abs(images[1] - images[0]).max((1, 2, 3)) > 1e-3).all()
+
+
+@pytest.mark.parametrize(
+    ("layout", "num_devices"), [("halves", 2), ("halves", 4), ("planes", 4)]
+)
+def test_the_recipe_does_not_depend_on_the_number_of_devices(
+    joint, layout, num_devices
+):
+    """Also where R1 and offsets go through a batch norm that the devices share."""
 
     def models(axis_name):
-        pair = make_models(base_filters=2, z_dim=3, height=16, axis_name=axis_name)
+        sizes = {"base_filters": 2, "z_dim": 3, "height": 16, "axis_name": axis_name}
+        pair = make_models(**sizes, layout=layout, styles=STYLES)
         return pair._replace(disc=pair.disc.clone(conv_fn=plain_conv))
 
     state = jax.device_get(
@@ -380,8 +494,9 @@ def test_the_recipe_does_not_depend_on_the_number_of_devices(joint):
     fn = functools.partial(train_step, tx=SGD, recipe=ALL_ON)
     one = jax.jit(functools.partial(fn, models=models(None)))(state, joint, KEY)
     of_a_device = functools.partial(fn, models=models(AXIS_NAME), axis_name=AXIS_NAME)
-    two = parallel_step(of_a_device, 2)(replicate(state, 2), joint, KEY)
-    assert_close(jax.device_get(two), jax.device_get(one), 1e-4)
+    shared = replicate(state, num_devices)
+    several = parallel_step(of_a_device, num_devices)(shared, joint, KEY)
+    assert_close(jax.device_get(several), jax.device_get(one), 1e-4)
 
 
 def random_draws(jaxpr):
@@ -422,12 +537,22 @@ def test_the_papers_recipe_pays_for_no_option(small_state, small_joint):
         ("diffaugment", "colour"),
         ("stroke_blur", -0.1),
         ("stroke_noise", -0.1),
+        ("inner_noise", -0.1),
+        ("inner_layers", 0),
     ],
 )
 def test_a_field_out_of_range_is_named(field, value):
     fields = default.get_config().train.to_dict() | {field: value}
     with pytest.raises(ValueError, match=f"config.train.{field} is {value!r}"):
         Recipe.of(fields)
+
+
+def test_fields_that_older_configs_lack_are_as_they_were_then():
+    """As `workdir.with_missing` says, too."""
+    fields = default.get_config().train.to_dict()
+    once = with_missing({})["train"]
+    older = {name: x for name, x in fields.items() if name not in once}
+    assert Recipe.of(older) == Recipe.of(older | once) == PAPER
 
 
 # ----------------------------------------------------------------------- the state

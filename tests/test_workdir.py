@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cgan_jax.configs import default
+from cgan_jax.sweeps import flatten
 from cgan_jax.workdir import (
     ConfigChangedError,
     WorkdirInUseError,
@@ -14,6 +16,7 @@ from cgan_jax.workdir import (
     check_unchanged,
     held,
     naming,
+    with_missing,
     write_config,
 )
 
@@ -23,6 +26,39 @@ CONFIG = {
     "train": {"num_epochs": 3, "learning_rate": 1e-3},
     "report": {"log_every_steps": 5},
     "projection": {"num_steps": 60},
+}
+# What decided a run of before there were layouts and offsets.
+OLDER = {
+    "seed": 0,
+    "kind": "contextual",
+    "data": {
+        "source": "data/faces_train.zip",
+        "style": "xdog",
+        "frame": "wide",
+        "max_broken": 0.01,
+        "flip": True,
+    },
+    "model": {
+        "base_filters": 64,
+        "z_dim": 100,
+        "height": 64,
+        "dtype": "float32",
+        "disc_norm": "batch",
+    },
+    "train": {
+        "batch_size": 64,
+        "learning_rate": 2e-4,
+        "beta1": 0.5,
+        "ema_decay": 0.999,
+        "gen_updates": 1,
+        "real_label": 1.0,
+        "r1_gamma": 0.0,
+        "r1_every_steps": 1,
+        "diffaugment": "",
+        "stroke_blur": 0.0,
+        "stroke_noise": 0.0,
+    },
+    "conditional": {"l1_weight": 100.0},
 }
 HOLD = """
 import sys
@@ -95,6 +131,37 @@ def test_what_decides_the_run_is_compared_and_nothing_else(changed, found):
     assert changed_fields(CONFIG, with_fields(**changed)) == found
     reverse = {name: pair[::-1] for name, pair in found.items()}
     assert changed_fields(with_fields(**changed), CONFIG) == reverse
+
+
+def test_a_run_of_before_goes_on_as_it_began():
+    """With every field that decides a run and that it lacks."""
+    now = default.get_config().to_dict()
+    assert changed_fields(OLDER, now) == {}
+    known, missing = flatten(OLDER), flatten(with_missing(OLDER))
+    assert known == {name: missing[name] for name in known}
+    added = {name: x for name, x in missing.items() if name not in known}
+    assert added == {
+        "model.layout": "halves",
+        "model.kernel_size": 5,
+        "train.inner_noise": 0.0,
+        "train.inner_layers": 3,
+    }
+    for name, once in added.items():
+        section, field = name.split(".")
+        changed = now | {section: now[section] | {field: "other"}}
+        assert changed_fields(OLDER, changed) == {name: (once, "other")}
+
+
+def test_the_very_first_runs_trained_a_contextual_gan():
+    once = with_missing({"seed": 3, "train": {"inner_layers": 2}})
+    assert once["kind"] == "contextual" and once["conditional"] == {"l1_weight": 100.0}
+    assert once["seed"] == 3 and once["train"] == {"inner_layers": 2, "inner_noise": 0}
+
+
+def test_what_is_filled_in_leaves_the_config_itself_alone():
+    before = repr(OLDER)
+    with_missing(OLDER)
+    assert repr(OLDER) == before
 
 
 def test_a_changed_config_is_refused_field_by_field():

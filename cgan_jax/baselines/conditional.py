@@ -2,8 +2,8 @@
 
 Isola, Zhu, Zhou, Efros, *Image-to-Image Translation with Conditional Adversarial
 Networks* (CVPR 2017, arXiv 1611.07004): G draws the photograph of a sketch in one pass, so
-that every stroke is a hard condition; nothing is searched for. Joint images are the paper's
-pairs. Networks and losses are those of sections 3.1, 3.2 and 6.1, with these differences:
+that every stroke is a hard condition; nothing is searched for. Joint images hold one sketch
+and its photograph. Networks and losses are those of sections 3.1, 3.2 and 6.1, with these differences:
 
 - Strided convolutions have kernel 5, as everywhere in this package, where pix2pix has 4:
   `strided_conv` makes them fast on CPUs.
@@ -19,7 +19,7 @@ pairs. Networks and losses are those of sections 3.1, 3.2 and 6.1, with these di
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -28,7 +28,8 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
-from cgan_jax import images, strided_conv
+from cgan_jax import strided_conv
+from cgan_jax.joint import PHOTO, Joint
 from cgan_jax.models import (
     LEAK,
     GanPair,
@@ -38,6 +39,7 @@ from cgan_jax.models import (
     kernel_init,
     num_layers,
 )
+from cgan_jax.networks.layouts import make_layout
 from cgan_jax.train_state import GanState
 
 _DROPOUT = 0.5
@@ -57,7 +59,7 @@ class UNet(nn.Module):
     Attributes:
       base_filters: channels at half of the image's size, doubled by each level up to 8
         times as many; 64 in pix2pix.
-      height: side of the pictures; 256 in pix2pix.
+      joint: what pairs hold: one sketch and the photograph.
       dtype: type of the computation; parameters and the photograph stay float32.
       bn_decay: decay of the running averages of batch norm: of few steps, since those are
         of the moving average of G, which is quick while it is young.
@@ -66,8 +68,8 @@ class UNet(nn.Module):
       conv_transpose_fn: as in `models.Generator`.
     """
 
-    base_filters: int = 64
-    height: int = 64
+    base_filters: int
+    joint: Joint
     dtype: Any = jnp.float32
     bn_decay: float = 0.8
     axis_name: str | None = None
@@ -77,29 +79,31 @@ class UNet(nn.Module):
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Of one sketch."""
-        return (self.height, self.height, 3)
+        (sketch,) = self.joint.sketches
+        where = self.joint.where(sketch)
+        return self.joint.size, self.joint.size, where.stop - where.start
 
     @nn.compact
     def __call__(
         self,
-        sketch: Float[Array, "n s s 3"],
+        sketch: Float[Array, "n s s k"],
         train: bool,
         dropout_keys: Array | None = None,
     ) -> Float[Array, "n s s 3"]:
-        """Maps sketches in [-1, 1], grey in three channels, to photographs in [-1, 1].
+        """Maps the planes of sketches in [-1, 1] to photographs in [-1, 1].
 
         Args:
-          sketch: 1 is paper.
+          sketch: grey, as joint images hold it; 1 is paper.
           train: batch norm uses the batch's statistics and updates the running averages
             in `batch_stats`; without, it uses these and pictures are independent.
           dropout_keys: one for each sketch; without them nothing is dropped.
 
         Raises:
-          ValueError: the sketch has another size.
+          ValueError: the sketch has another shape.
         """
         if sketch.shape[1:] != self.input_shape:
             raise ValueError(
-                f"expected sketches of {self.height} pixels, got {sketch.shape[1:]}"
+                f"expected sketches of {self.input_shape}, got {sketch.shape[1:]}"
             )
         widths = self._widths()
         inner, skips = self._down(sketch, widths, train)
@@ -123,7 +127,7 @@ class UNet(nn.Module):
 
     def _widths(self) -> list[int]:
         """Channels at half, a quarter, ... of the image's size, down to one pixel."""
-        levels = num_layers(self.height) + 2  # which stops at 4 pixels
+        levels = num_layers(self.joint.size) + 2  # which stops at 4 pixels
         return [
             self.base_filters * min(1 << level, _MOST_WIDENED)
             for level in range(levels)
@@ -163,19 +167,19 @@ def dropout(x: Float[Array, "n h w c"], keys: Array) -> Float[Array, "n h w c"]:
 class PatchDiscriminator(nn.Module):
     """Pairs -> logits of being real, one for each patch: the PatchGAN.
 
-    Sketch and photograph lie in one picture of six channels, so that a logit is of a
-    photograph in the place of its sketch. Three strided convolutions and a linear unit at
+    Sketch and photograph are channels of one picture, so that a logit is of a photograph
+    in the place of its sketch. Three strided convolutions and a linear unit at
     each pixel of what they leave: a patch is 29 pixels wide, one for every 8th pixel.
 
     Attributes:
       base_filters: channels after the first convolution, doubled by each; 64 in pix2pix.
-      height: height of the joint image, its width is twice that.
+      joint: what pairs hold.
 
     The others are as in `models.Discriminator`.
     """
 
-    base_filters: int = 64
-    height: int = 64
+    base_filters: int
+    joint: Joint
     dtype: Any = jnp.float32
     bn_decay: float = 0.9
     axis_name: str | None = None
@@ -184,22 +188,22 @@ class PatchDiscriminator(nn.Module):
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Of one joint image."""
-        return (self.height, 2 * self.height, 3)
+        return self.joint.shape
 
     @nn.compact
     def __call__(
-        self, joint: Float[Array, "n h w 3"], train: bool
-    ) -> Float[Array, "n h2 w2"]:
-        """Maps joint images in [-1, 1], the sketch on the left, to logits of patches.
+        self, planes: Float[Array, "n s s c"], train: bool
+    ) -> Float[Array, "n p p"]:
+        """Maps joint images in [-1, 1] to logits of patches.
 
         Raises:
           ValueError: the image has another size.
         """
-        if joint.shape[1:] != self.input_shape:
+        if planes.shape[1:] != self.input_shape:
             raise ValueError(
-                f"expected height {self.height}, got image {joint.shape[1:]}"
+                f"expected {self.input_shape}, got image {planes.shape[1:]}"
             )
-        x = jnp.concatenate(images.split(joint), axis=-1)
+        x = planes
         for i in range(_DISC_LAYERS):
             x = StridedConv(
                 self.base_filters << i,
@@ -220,19 +224,49 @@ def make_models(
     base_filters: int,
     height: int,
     dtype: Any = jnp.float32,
+    layout: str = "halves",
+    styles: Sequence[str] = ("sketch",),
     axis_name: str | None = None,
 ) -> GanPair:
-    """The generator and discriminator of one model; the arguments are those of `UNet`."""
+    """The generator and discriminator of one model.
+
+    Args:
+      height: side of sketches and photographs, in pixels.
+      layout: with `halves` a sketch has three equal planes, with `planes` one.
+      styles: of the sketches; of several, a pair has one, called `sketch`.
+
+    The others are as in `UNet`.
+
+    Raises:
+      ValueError: there is no such layout, or no style.
+    """
+    sketch = styles if len(styles) == 1 else ("sketch",) * bool(styles)
+    joint = make_layout(layout, height, sketch).joint
     dtype = jnp.dtype(dtype)
     return GanPair(
-        UNet(base_filters, height, dtype, axis_name=axis_name),
-        PatchDiscriminator(base_filters, height, dtype, axis_name=axis_name),
+        UNet(base_filters, joint, dtype, axis_name=axis_name),
+        PatchDiscriminator(base_filters, joint, dtype, axis_name=axis_name),
     )
 
 
-def arguments(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the fields of `config.model`, those that `make_models` takes here."""
-    return {name: model[name] for name in ("base_filters", "height", "dtype")}
+def arguments(config: Any) -> dict[str, Any]:
+    """The arguments of `make_models` for a config, a ConfigDict or a dict."""
+    names = ("base_filters", "height", "dtype", "layout")
+    model = {name: config["model"][name] for name in names}
+    return model | {"styles": config["data"]["style"].split(",")}
+
+
+def sketches_of(gen: UNet, planes: Float[Any, "n s s c"]) -> Float[Any, "n s s k"]:
+    """What G takes of joint images: the planes of their sketches."""
+    (sketch,) = gen.joint.sketches
+    return planes[..., gen.joint.where(sketch)]
+
+
+def with_photo(
+    gen: UNet, planes: Float[Array, "n s s c"], photo: Float[Array, "n s s 3"]
+) -> Float[Array, "n s s c"]:
+    """Joint images with other photographs."""
+    return planes.at[..., gen.joint.where(PHOTO)].set(photo)
 
 
 def averaged_variables(state: GanState) -> GanPair:
@@ -244,7 +278,7 @@ def averaged_variables(state: GanState) -> GanPair:
 
 @functools.partial(jax.jit, static_argnums=0)
 def draw_each(
-    gen: UNet, variables: Any, sketch: Float[Array, "n s s 3"]
+    gen: UNet, variables: Any, sketch: Float[Array, "n s s k"]
 ) -> Float[Array, "n s s 3"]:
     """Photographs of sketches in [-1, 1]; each depends on its own sketch to the bit.
 

@@ -12,6 +12,7 @@ import numpy as np
 from cgan_jax import model_files
 from cgan_jax.array_cache import content_key
 from cgan_jax.baselines.conditional import make_models
+from cgan_jax.joint import Joint
 from cgan_jax.model_files import CONDITIONAL
 from cgan_jax.models import GanPair
 
@@ -34,6 +35,11 @@ class ConditionalModel:
     variables: GanPair
     config: dict[str, Any]
 
+    @property
+    def joint(self) -> Joint:
+        """What its joint images hold: one sketch and the photograph."""
+        return self.models.gen.joint
+
 
 def digest(model: ConditionalModel) -> str:
     """Names the weights of a model and its architecture."""
@@ -51,6 +57,7 @@ def load(folder: str | Path) -> ConditionalModel:
     found = model_files.find_folder(folder)
     config, tree = model_files.read(found, CONDITIONAL)
     with model_files.damage_named(found):
+        config = model_files.with_arguments(config, "layout")
         models = make_models(**config["model"])
         variables = GanPair(tree["gen"], tree["disc"])
     return ConditionalModel(found.name, models, variables, config)

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from cgan_jax import images
+from cgan_jax.baselines.conditional import sketches_of, with_photo
+from cgan_jax.joint import PHOTO, Joint
 from cgan_jax.losses import generator_loss
 from cgan_jax.models import GanPair
 from cgan_jax.train_state import GanState
@@ -28,7 +29,7 @@ from cgan_jax.train_step import (
 
 def train_step(
     state: GanState,
-    joint: Float[Array, "n h w 3"],
+    joint: Float[Array, "n s s c"],
     key: Array,
     *,
     models: GanPair,
@@ -58,7 +59,9 @@ def train_step(
       The state after the update, and scalar metrics of the global batch.
     """
     drop_key, *seen_keys = jax.random.split(jax.random.fold_in(key, state.step), 4)
-    see = functools.partial(as_seen, recipe=recipe, axis_name=axis_name)
+    see = functools.partial(
+        as_seen, joint=models.gen.joint, recipe=recipe, axis_name=axis_name
+    )
     real_seen, fake_seen, gen_seen = (
         functools.partial(see, key=seen_key) for seen_key in seen_keys
     )
@@ -69,7 +72,7 @@ def train_step(
 
     def loss_fn(fake: Array) -> Array:
         logits, _ = judge(disc_params, disc_stats, gen_seen(fake), models)
-        return pair_loss(logits, fake, joint, l1_weight)
+        return pair_loss(logits, l1_distance(fake, joint, models.gen.joint), l1_weight)
 
     gen_params, gen_opt, gen_metrics = update_generator(
         state.params.gen, state.opt_state.gen, fake, gen_vjp, loss_fn, tx, axis_name
@@ -82,36 +85,31 @@ def train_step(
         opt_state=GanPair(gen_opt, disc_opt),
         ema_params=ema_params,
     )
-    metrics = gen_metrics | disc_metrics | {"gen_l1": l1_distance(fake, joint)}
-    return new_state, mean_over_devices(metrics, axis_name)
+    l1 = {"gen_l1": l1_distance(fake, joint, models.gen.joint)}
+    return new_state, mean_over_devices(gen_metrics | disc_metrics | l1, axis_name)
 
 
 def pair_loss(
-    fake_logits: Float[Array, "*n"],
-    fake: Float[Array, "n h w 3"],
-    joint: Float[Array, "n h w 3"],
-    l1_weight: float,
+    fake_logits: Float[Array, "*n"], l1: Float[Array, ""], l1_weight: float
 ) -> Float[Array, ""]:
     """G* of pix2pix, equation 4: adversarial loss + lambda L1, for G alone.
 
     Args:
       fake_logits: D of the patches of drawn pairs, before the sigmoid.
-      fake: drawn pairs, in [-1, 1].
-      joint: true pairs.
+      l1: `l1_distance` of the drawn pairs.
       l1_weight: lambda; 100 in section 4.2.
 
     Returns:
       Scalar, at least 0; the adversarial part in its non-saturating form, -log D.
     """
-    return generator_loss(fake_logits) + l1_weight * l1_distance(fake, joint)
+    return generator_loss(fake_logits) + l1_weight * l1
 
 
 def l1_distance(
-    fake: Float[Array, "n h w 3"], joint: Float[Array, "n h w 3"]
+    fake: Float[Array, "n s s c"], true: Float[Array, "n s s c"], joint: Joint
 ) -> Float[Array, ""]:
-    """Mean absolute difference of the photo halves; pix2pix, equation 3."""
-    drawn, true = (images.split(x)[1] for x in (fake, joint))
-    return jnp.abs(drawn - true).mean()
+    """Mean absolute difference of the photographs; pix2pix, equation 3."""
+    return jnp.abs(joint.part(fake, PHOTO) - joint.part(true, PHOTO)).mean()
 
 
 def _forward_generator(
@@ -122,7 +120,7 @@ def _forward_generator(
     axis_name: str | None,
 ) -> tuple[Array, Any]:
     """Drawn pairs, and the map from their gradient to the parameters'."""
-    sketch, _ = images.split(joint)
+    sketch = sketches_of(models.gen, joint)
 
     def draw_keys(n: int) -> Array:
         return jax.random.split(drop_key, n)
@@ -134,7 +132,7 @@ def _forward_generator(
         photo, _ = models.gen.apply(
             variables, sketch, train=True, dropout_keys=keys, mutable=["batch_stats"]
         )
-        return images.join(sketch, photo)
+        return with_photo(models.gen, joint, photo)
 
     return jax.vjp(forward, state.params.gen)
 
@@ -143,6 +141,6 @@ def _stats(state: GanState, ema_params: Any, joint: Array, models: GanPair) -> A
     """The running averages of averaged G, without dropout, after one more batch."""
     variables = {"params": ema_params, "batch_stats": state.batch_stats.gen}
     _, updated = models.gen.apply(
-        variables, images.split(joint)[0], train=True, mutable=["batch_stats"]
+        variables, sketches_of(models.gen, joint), train=True, mutable=["batch_stats"]
     )
     return updated["batch_stats"]

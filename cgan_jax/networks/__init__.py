@@ -1,0 +1,1 @@
+"""Networks: how they draw and read joint images."""
