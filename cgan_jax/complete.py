@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,13 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
-from jaxtyping import Float
 
 import cgan_jax
 from cgan_jax import (
-    array_cache,
     gallery,
-    images,
     model_files,
     parallel,
     result_files,
@@ -28,17 +26,13 @@ from cgan_jax import (
 )
 from cgan_jax.baselines import conditional_files
 from cgan_jax.baselines.conditional_files import ConditionalModel
-from cgan_jax.block_search import (
-    Found,
-    search_sketches,
-    search_stream,
-    search_targets,
-)
+from cgan_jax.block_search import Found, search_stream, search_targets
 from cgan_jax.drawings import DrawingError
 from cgan_jax.input_files import InputFile
-from cgan_jax.inputs import Known, named
+from cgan_jax.inputs import Known, Mask, named
+from cgan_jax.joint import Joint
 from cgan_jax.model_files import Model
-from cgan_jax.projection import Passes, Search, count_passes
+from cgan_jax.projection import Search, count_passes
 from cgan_jax.workdir import naming
 
 __all__ = [
@@ -46,7 +40,6 @@ __all__ = [
     "complete",
     "load_conditional",
     "load_model",
-    "search_sketches",
     "search_targets",
 ]
 
@@ -61,14 +54,14 @@ class Request:
     Attributes:
       read: what a picture tells of its joint image; raises DrawingError.
       reading: all that decides how it reads, as JSON values.
-      mask: 1 on the pixels of joint images that the pictures tell, 0 elsewhere.
       search: the loss and the budget.
       seed: of the starts.
       block_size: pictures that are searched for side by side. Results of other sizes
         differ by rounding, which many steps amplify.
       top_k: answers that are written, `joint_2.png` and so on; see
         `result_files.choose_different`.
-      save_z: whether to write `z.npy`, the latents of all candidates, best first.
+      save_z: whether to write `z.npy`, the latents of all candidates, best first; and
+        `offsets.npz`, an array a layer, where there are offsets.
       trajectory: whether to write `search.webp`, the best joint image as the search
         goes on.
 
@@ -78,7 +71,6 @@ class Request:
 
     read: Callable[[Path], Known]
     reading: Mapping[str, Any]
-    mask: Float[np.ndarray, "h w"]
     search: Search
     seed: int = 0
     block_size: int = 1
@@ -90,7 +82,7 @@ class Request:
         if not 1 <= self.top_k <= self.search.num_candidates:
             raise ValueError(
                 f"top_k is {self.top_k}: it must be at least 1 and at most "
-                f"num_candidates, {self.search.num_candidates}"
+                f"num_candidates, {self.search.num_candidates}: raise --num_candidates"
             )
 
 
@@ -149,9 +141,10 @@ def complete(
 ) -> int:
     """Completes pictures; writes a folder of results for each, sheets and a gallery.
 
-    Each folder holds `joint.png`, G(z), and what was searched for: `photo.png` or
-    `sketch.png`, or under a mask of its own `completed.png`, with what is known in its
-    place; `overview.png`, the row of the sheet, with all candidates; and `report.json`.
+    Each folder holds `joint.png`, all parts of G's answer side by side, and what was
+    searched for: `photo.png` or `sketch.png` (of several sketches `sketch_xdog.png` and so
+    on), or under a mask of its own `completed.png`, with what is known in its place;
+    `overview.png`, the row of the sheet, with all candidates; and `report.json`.
     It is there whole or not at all; those that are there already, by the same settings,
     stay. Any number of pictures takes the memory of a few blocks.
 
@@ -177,21 +170,51 @@ def complete(
         output.mkdir(parents=True, exist_ok=True)
     mine = files[parallel.host() :: parallel.num_hosts()]
     unusable: list[InputFile] = []
-    inputs = _read(mine, output, request, settings, unusable)
-    stream = search_stream(
-        model,
-        ((given, given.known.target) for given in inputs),
-        request.mask,
-        request.search,
-        seed=request.seed,
-        block_size=request.block_size,
-        max_parallel=max_parallel,
-        num_frames=_FRAMES if request.trajectory else 0,
+    read = functools.partial(
+        _read, output=output, request=request, settings=settings, unusable=unusable
     )
+    for mask, inputs in _by_mask(mine, read):
+        stream = search_stream(
+            model,
+            ((given, given.known.target) for given in inputs),
+            mask,
+            request.search,
+            seed=request.seed,
+            block_size=request.block_size,
+            max_parallel=max_parallel,
+            num_frames=_FRAMES if request.trajectory else 0,
+        )
+        with _writing():
+            _write_results(stream, output, request, model.joint)
     with _writing():
-        _write_results(stream, output, request)
         _write_gallery(files, output, settings)
     return len(unusable)
+
+
+def _by_mask(
+    files: Sequence[InputFile], read: Callable[[Sequence[InputFile]], Iterator[_Input]]
+) -> Iterator[tuple[Mask, Iterator[_Input]]]:
+    """Masks, and the pictures of each: use these up before the next.
+
+    A search has one mask. Pictures of another one than the first are read again.
+    """
+    while files:
+        later: list[InputFile] = []
+        inputs = read(files)
+        if (first := next(inputs, None)) is not None:
+            yield first.known.mask, _alike(first, inputs, later)
+        files = later
+
+
+def _alike(
+    first: _Input, others: Iterator[_Input], later: list[InputFile]
+) -> Iterator[_Input]:
+    """The first and those with its mask; appends the files of the rest."""
+    for given in itertools.chain([first], others):
+        if np.array_equal(given.known.mask, first.known.mask):
+            yield given
+        else:
+            later.append(given.file)
 
 
 def _settings(model: Model, request: Request) -> dict[str, Any]:
@@ -202,7 +225,6 @@ def _settings(model: Model, request: Request) -> dict[str, Any]:
         "model_digest": model_files.digest(model),
         "version": cgan_jax.__version__,
         "search": dataclasses.asdict(request.search),
-        "mask_digest": array_cache.content_key(request.mask),
     }
     settings |= {name: getattr(request, name) for name in kept}
     return json.loads(json.dumps(settings))
@@ -241,13 +263,16 @@ def _read(
 
 
 def _write_results(
-    stream: Iterator[tuple[_Input, Found]], output: Path, request: Request
+    stream: Iterator[tuple[_Input, Found]],
+    output: Path,
+    request: Request,
+    joint: Joint,
 ) -> None:
     """Writes results as they come, and what they took to a file of their own."""
     timings = output / f"timings_{parallel.host()}.jsonl"
     began = time.monotonic()
     for given, found in stream:
-        _write_result(given, found, output / given.file.name, request)
+        _write_result(given, found, output / given.file.name, request, joint)
         now = time.monotonic()
         line = {"name": given.file.name, "seconds": round(now - began, 3)}
         with naming(timings), timings.open("a") as file:
@@ -255,37 +280,38 @@ def _write_results(
         began = now
 
 
-def _write_result(given: _Input, found: Found, folder: Path, request: Request) -> None:
-    candidates, mask = found.candidates, request.mask
+def _write_result(
+    given: _Input, found: Found, folder: Path, request: Request, joint: Joint
+) -> None:
+    candidates, known = found.candidates, given.known
+    planes = np.asarray(candidates.joint)
     chosen = result_files.choose_different(
-        np.asarray(candidates.joint), mask, request.top_k
+        planes, joint.per_plane(known.mask), request.top_k
     )
-    joint = images.to_uint8(np.asarray(candidates.joint))
-    steps = int(candidates.steps[0])
-    pictures = result_files.answer_pictures(joint[chosen], given.known.target, mask)
+    pictures = result_files.answer_pictures(
+        planes[chosen], known.target, known.mask, joint, known.asked
+    )
     report = {"input": str(given.file.path)} | given.settings
+    report |= {} if known.style is None else {"style": known.style}
     report |= {
-        "passes": _passes(request.search, steps)._asdict(),
-        "steps": steps,
+        "passes": count_passes(request.search)._asdict(),
+        "steps": request.search.total_steps,
         "answers": dict(zip(pictures["joint"], map(int, chosen), strict=True)),
         "candidates": result_files.candidate_losses(candidates, request.search),
     }
-    row = sheets.completion_row(
-        given.known.original, given.known.shown, joint, scale=_SCALE
-    )
+    shown = joint.panels(planes, known.asked or None)
+    row = sheets.completion_row(known.original, known.shown, shown, scale=_SCALE)
     overview = {result_files.OVERVIEW: sheets.completion_sheet([row])}
-    writers = _writers([*pictures.values(), overview], found, request)
+    writers = _writers([*pictures.values(), overview], found, request, joint)
     result_files.write(folder, writers, report)
     logging.info("%s: loss %.4f", given.file.path, candidates.contextual[0])
 
 
-def _passes(search: Search, steps: int) -> Passes:
-    """Those of a sketch; under stages, which do not tell where it stalled, at most."""
-    return count_passes(search, None if search.stages else steps)
-
-
 def _writers(
-    pictures: Sequence[Mapping[str, sheets.Picture]], found: Found, request: Request
+    pictures: Sequence[Mapping[str, sheets.Picture]],
+    found: Found,
+    request: Request,
+    joint: Joint,
 ) -> result_files.Writers:
     """What writes each file, by its name, but for the report."""
     writers: dict[str, Callable[[Path], None]] = {
@@ -294,12 +320,20 @@ def _writers(
         for name, picture in kind.items()
     }
     if request.save_z:
-        z = np.asarray(found.candidates.z)
-        writers["z.npy"] = functools.partial(np.save, arr=z)
+        z, offsets = found.candidates.z, found.candidates.offsets
+        writers["z.npy"] = functools.partial(np.save, arr=np.asarray(z))
+        if offsets:
+            save = functools.partial(_save_offsets, offsets=offsets)
+            writers["offsets.npz"] = save
     if found.frames is not None:
-        way = [sheets.enlarge(x, scale=_SCALE) for x in images.to_uint8(found.frames)]
+        way = [sheets.enlarge(x, scale=_SCALE) for x in joint.panels(found.frames)]
         writers[result_files.TRAJECTORY] = functools.partial(sheets.save_animation, way)
     return writers
+
+
+def _save_offsets(path: Path, offsets: Sequence[Any]) -> None:
+    layers = {f"layer_{i}": np.asarray(x) for i, x in enumerate(offsets)}
+    np.savez(path, allow_pickle=False, **layers)
 
 
 def _write_gallery(

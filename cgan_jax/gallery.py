@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from cgan_jax import sheets, text_files
@@ -14,7 +15,6 @@ from cgan_jax.workdir import naming
 
 PAGE = 50  # results on each sheet, and on each page of the gallery
 
-_LOSSES = ("total", "contextual", "sketch_loss", "photo_loss", "perceptual")
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
@@ -80,11 +80,12 @@ def _html(output: Path, names: Sequence[str], number: int, count: int) -> str:
 def _result(folder: Path, name: str) -> str:
     """Pictures of one result, and the losses of its answers."""
     report = json.loads((folder / REPORT).read_text())
-    head = "".join(f"<th>{loss.replace('_', ' ')}</th>" for loss in _LOSSES)
+    shown_losses = [_losses(x) for x in report["candidates"]]
+    head = "".join(f"<th>{html.escape(x)}</th>" for x in shown_losses[0])
     rows = []
     for file, candidate in report["answers"].items():
-        losses = report["candidates"][candidate]
-        cells = "".join(f"<td>{losses[loss]:.4f}</td>" for loss in _LOSSES)
+        losses = shown_losses[candidate].values()
+        cells = "".join(f"<td>{loss:.4f}</td>" for loss in losses)
         link = _link(name, file, f"{file}: candidate {candidate + 1}")
         rows.append(f"<tr><td>{link}</td>{cells}</tr>")
     shown = [OVERVIEW] + [x for x in report["files"] if x == TRAJECTORY]
@@ -100,6 +101,13 @@ def _result(folder: Path, name: str) -> str:
             " ".join(files),
         ]
     )
+
+
+def _losses(candidate: Mapping[str, Any]) -> dict[str, float]:
+    """What the table shows of a candidate, by the heads of its columns."""
+    terms = {f"{part} term": x for part, x in candidate["terms"].items()}
+    first, last = ("total", "contextual"), ("perceptual", "closeness")
+    return {x: candidate[x] for x in first} | terms | {x: candidate[x] for x in last}
 
 
 def _image(name: str, file: str) -> str:

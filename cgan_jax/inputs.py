@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from cgan_jax import images
 from cgan_jax.decoding import BrokenPictureError, centre_square, cut_square, read_photo
-from cgan_jax.drawings import DrawingError, fit_square, read_drawing, reduce
+from cgan_jax.drawings import (
+    DrawingError,
+    Prepared,
+    fit_square,
+    read_drawing,
+    reduce,
+)
+from cgan_jax.images import from_uint8, luma, to_uint8
+from cgan_jax.joint import PHOTO, Joint
 from cgan_jax.sheets import Picture, grey_picture
 from cgan_jax.sketches import area_resize
 
 Grey = Float[np.ndarray, "h w"]
-Mask = Float[np.ndarray, "h w"]
+Mask = Float[np.ndarray, "s s p"]
 
 
 class Known(NamedTuple):
@@ -26,55 +33,81 @@ class Known(NamedTuple):
       original: as its author made it, squared; for people to look at.
       shown: as the model sees it, for people to look at.
       target: joint image y in [-1, 1]; what is unknown may be anything.
+      mask: 1 on the known pixels of each part, 0 elsewhere.
+      asked: the parts that are wanted, each as a whole; none where parts of parts are.
+      style: the sketch that a drawing is; None of other pictures.
     """
 
     original: Picture
     shown: Picture
-    target: Float[np.ndarray, "h w 3"]
+    target: Float[np.ndarray, "s s c"]
+    mask: Mask
+    asked: tuple[str, ...]
+    style: str | None = None
 
 
-def drawing_known(path: Path, prepare: Callable[[Grey], Grey]) -> Known:
+def drawing_known(
+    path: Path, joint: Joint, prepare: Callable[[Grey], Prepared]
+) -> Known:
     """A drawing of which the photograph is unknown.
 
     Args:
       path: a picture.
-      prepare: turns it, brightness in [0, 1], into the model's sketch.
+      joint: what the model's joint images hold.
+      prepare: turns it, brightness in [0, 1], into one of the model's sketches.
 
     Raises:
       DrawingError: it cannot be used; the message says why.
     """
     grey = reduce(read_drawing(path))
-    sketch = prepare(grey)
+    style, sketch = prepare(grey)
     return Known(
         grey_picture(fit_square(grey)),
         grey_picture(sketch),
-        images.target_from_sketch(sketch),
+        joint.stack({style: sketch.astype(np.float32) * 2 - 1}),
+        joint.mask([style]),
+        (PHOTO,),
+        style,
     )
 
 
-def photo_known(path: Path, size: int) -> Known:
-    """A photograph of which the sketch is unknown: its centre square at the model's size.
+def photo_known(path: Path, joint: Joint, sketches: Sequence[str]) -> Known:
+    """A photograph of which sketches are asked: its centre square at the model's size.
+
+    Args:
+      path: a picture.
+      joint: what the model's joint images hold.
+      sketches: names of those that are asked.
 
     Raises:
       DrawingError: it cannot be read; the message says why.
     """
     picture = _read(path)
     square = cut_square(picture, centre_square(*picture.shape[1::-1]))
-    photo = images.to_uint8(_resized(square, size))
-    unknown = np.zeros((size, size, 3), np.float32)
-    return Known(square, photo, images.join(unknown, images.from_uint8(photo)))
+    photo = to_uint8(_resized(square, joint.size))
+    target = joint.stack({PHOTO: from_uint8(photo)})
+    return Known(square, photo, target, joint.mask([PHOTO]), tuple(sketches))
 
 
-def joint_known(path: Path, size: int, mask: Mask) -> Known:
-    """A joint image, sketch left and photograph right, of which the mask shows a part.
+def joint_known(path: Path, joint: Joint, mask: Mask) -> Known:
+    """A joint image, its parts side by side, of which the mask shows some pixels.
 
     Raises:
-      DrawingError: it cannot be read, or is not twice as wide as high.
+      DrawingError: it cannot be read, or is not as wide as its parts are.
     """
     picture = _read(path)
-    target = _resized_joint(picture, path, size)
-    shown = np.where(mask[..., None] > 0, target, 0.0).astype(np.float32)
-    return Known(picture, images.to_uint8(shown), target)
+    target = joint.from_panels(_resized_panels(picture, path, joint))
+    known = np.where(joint.per_plane(mask) > 0, target, 0.0).astype(np.float32)
+    return Known(picture, joint.panels(known), target, mask, _asked(joint, mask))
+
+
+def _asked(joint: Joint, mask: Mask) -> tuple[str, ...]:
+    """What is asked where whole parts are known: the photograph, or else the sketches."""
+    known = joint.known(mask)
+    if not np.array_equal(mask, joint.mask(known)):
+        return ()
+    unknown = tuple(name for name in joint.names if name not in known)
+    return (PHOTO,) if PHOTO in unknown else unknown
 
 
 def named(path: Path, error: Exception) -> str:
@@ -83,15 +116,15 @@ def named(path: Path, error: Exception) -> str:
     return reason if str(path) in reason else f"{path}: {reason}"
 
 
-def read_mask(path: Path, size: int) -> Mask:
-    """The mask of joint images in a picture, white where they are known.
+def read_mask(path: Path, joint: Joint) -> Mask:
+    """The mask of joint images in a picture of their parts, white where they are known.
 
     Raises:
-      DrawingError: it cannot be read, is not twice as wide as high, or leaves nothing to
-        know or nothing to find.
+      DrawingError: it cannot be read, is not as wide as the parts are, or leaves nothing
+        to know or nothing to find.
     """
-    joint = _resized_joint(_read(path), path, size)
-    mask = (images.luma(joint) > 0).astype(np.float32)
+    panels = luma(_resized_panels(_read(path), path, joint)) > 0
+    mask = np.stack(np.split(panels, len(joint.parts), axis=1), -1).astype(np.float32)
     if mask.min() == mask.max():
         colour, what = ("white", "find") if mask.min() else ("black", "go by")
         raise DrawingError(
@@ -107,16 +140,18 @@ def _read(path: Path) -> Picture:
         raise DrawingError(f"{error}: give another file, or save it anew") from error
 
 
-def _resized_joint(
-    picture: Picture, path: Path, size: int
-) -> Float[np.ndarray, "h w 3"]:
-    height, width = picture.shape[:2]
-    if width != 2 * height:
+def _resized_panels(
+    picture: Picture, path: Path, joint: Joint
+) -> Float[np.ndarray, "s w 3"]:
+    """In [-1, 1], each part at the model's size."""
+    (height, width), count = picture.shape[:2], len(joint.parts)
+    if width != count * height:
         raise DrawingError(
-            f"{path} has {width} x {height} pixels: a joint image is twice as wide as "
-            "high, the sketch on the left"
+            f"{path} has {width} x {height} pixels: a joint image is {count} times as wide "
+            f"as high; from the left it shows {', '.join(joint.names)}"
         )
-    return images.join(*(_resized(half, size) for half in images.split(picture)))
+    panels = np.split(picture, count, axis=1)
+    return np.concatenate([_resized(panel, joint.size) for panel in panels], axis=1)
 
 
 def _resized(square: Picture, size: int) -> Float[np.ndarray, "s s 3"]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
-from cgan_jax import images, sheets
+from cgan_jax import sheets
+from cgan_jax.joint import Joint
 from cgan_jax.projection import Candidates, Search
 from cgan_jax.workdir import naming
 
@@ -27,8 +28,8 @@ Writers = Mapping[str, Callable[[Path], None]]  # of each file, by its name
 
 
 def choose_different(
-    joint: Float[np.ndarray, "k h w 3"],
-    mask: Float[np.ndarray, "h w"],
+    planes: Float[np.ndarray, "k s s c"],
+    known: Float[np.ndarray, "s s c"],
     count: int,
     least: float = LEAST_DIFFERENCE,
 ) -> list[int]:
@@ -39,15 +40,15 @@ def choose_different(
     such one is left, the one that differs most from its nearest chosen one.
 
     Args:
-      joint: candidates in [-1, 1], best first.
-      mask: 1 on the known pixels.
+      planes: candidates in [-1, 1], best first.
+      known: 1 on the known pixels.
       count: how many; at most k.
       least: in [0, 2].
 
     Returns:
       Indices, best first.
     """
-    unknown = joint[:, mask == 0].reshape(len(joint), -1)
+    unknown = planes[:, known == 0]
     chosen = [0]
     while len(chosen) < count:
         differences = unknown[:, None] - unknown[chosen]
@@ -59,44 +60,60 @@ def choose_different(
 
 
 def answer_pictures(
-    joint: UInt8[np.ndarray, "k h w 3"],
-    target: Float[np.ndarray, "h w 3"],
-    mask: Float[np.ndarray, "h w"],
+    planes: Float[np.ndarray, "k s s c"],
+    target: Float[np.ndarray, "s s c"],
+    mask: Float[np.ndarray, "s s p"],
+    joint: Joint,
+    asked: Sequence[str],
 ) -> dict[str, dict[str, sheets.Picture]]:
     """Pictures by what they are, and by the names of their files, best first.
 
     Args:
-      joint: the chosen answers.
+      planes: the chosen answers in [-1, 1].
       target: what is known, in [-1, 1].
-      mask: 1 on the known pixels.
+      mask: 1 on its pixels.
+      joint: what joint images hold.
+      asked: the parts that are wanted; if none, all, with what is known in its place.
     """
-    sketches, photos = images.split(joint)
-    size = len(mask)
-    if np.array_equal(mask, images.half_mask(size, "sketch")):
-        what, pictures = "photo", photos
-    elif np.array_equal(mask, images.half_mask(size, "photo")):
-        what, pictures = "sketch", sketches
+    pictures = {"joint": joint.panels(planes)}
+    if asked:
+        pictures |= {_file_stem(joint, x): joint.panel(planes, x) for x in asked}
     else:
-        what = "completed"
-        pictures = np.where(mask[..., None] > 0, images.to_uint8(target), joint)
-    ranks = ["", *(f"_{rank}" for rank in range(2, len(joint) + 1))]
+        filled = np.where(joint.per_plane(mask) > 0, target, planes)
+        pictures["completed"] = joint.panels(filled)
+    ranks = ["", *(f"_{rank}" for rank in range(2, len(planes) + 1))]
     return {
         kind: {f"{kind}{rank}.png": x for rank, x in zip(ranks, some, strict=True)}
-        for kind, some in (("joint", joint), (what, pictures))
+        for kind, some in pictures.items()
     }
 
 
-def candidate_losses(found: Candidates, search: Search) -> list[dict[str, float]]:
-    """Every term of each candidate, and what says how far z is from where G was trained."""
-    names = ("contextual", "sketch_loss", "photo_loss", "perceptual")
-    losses = []
-    for fields in zip(*found, strict=True):
-        candidate = Candidates(*fields)
-        terms = {name: float(getattr(candidate, name)) for name in names}
-        total = terms["contextual"] + search.perceptual_weight * terms["perceptual"]
-        spread = float(np.mean(np.square(candidate.z)))
-        losses.append(terms | {"total": total, "mean_square_z": spread})
-    return losses
+def _file_stem(joint: Joint, part: str) -> str:
+    """Of the pictures of a part: sketches are told apart where there are several."""
+    if joint.kind(part) == "photo":
+        return "photo"
+    return "sketch" if len(joint.sketches) == 1 else f"sketch_{part}"
+
+
+def candidate_losses(found: Candidates, search: Search) -> list[dict[str, Any]]:
+    """Of each candidate: its losses, and how far it is from where G was trained.
+
+    Distances of the known parts are `terms`, by their names.
+    """
+    total = found.contextual + search.perceptual_weight * found.perceptual
+    losses = {
+        "contextual": found.contextual,
+        "perceptual": found.perceptual,
+        "total": total,
+        "mean_square_z": np.square(found.z).mean(-1),
+        "closeness": found.closeness,
+        "offset_size": found.offset_size,
+    }
+    return [
+        {"terms": {name: float(x[i]) for name, x in found.terms.items()}}
+        | {name: float(x[i]) for name, x in losses.items()}
+        for i in range(len(found.z))
+    ]
 
 
 def read_report(folder: Path) -> Report | None:

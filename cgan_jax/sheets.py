@@ -36,7 +36,7 @@ def grid(rows: Sequence[Sequence[Picture]], *, gap: int = _GAP) -> Picture:
 def completion_row(
     original: Picture,
     shown: Picture,
-    joint: UInt8[np.ndarray, "k size width 3"],
+    candidates: UInt8[np.ndarray, "k size width 3"],
     *,
     scale: int = 2,
 ) -> list[Picture]:
@@ -44,12 +44,12 @@ def completion_row(
 
     Args:
       original: as its author made it, of any size.
-      shown: as the model sees it: its sketch or photo half, or a joint image.
-      joint: generated sketch and photo of each candidate, side by side.
+      shown: as the model sees it: a sketch, a photograph, or a joint image.
+      candidates: the parts that are asked of each, side by side.
       scale: whole number by which the model's pixels are enlarged.
     """
     side = scale * shown.shape[0]
-    return [at_height(picture, side) for picture in (original, shown, *joint)]
+    return [at_height(picture, side) for picture in (original, shown, *candidates)]
 
 
 def completion_sheet(rows: Sequence[Sequence[Picture]]) -> Picture:

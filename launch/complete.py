@@ -34,13 +34,20 @@ flags.DEFINE_enum(
     "direction",
     "sketch2photo",
     ["sketch2photo", "photo2sketch"],
-    "Which half the pictures are; with --mask they are both halves.",
+    "What the pictures are, and what is asked; with --mask they are joint images.",
+)
+flags.DEFINE_string(
+    "style",
+    "auto",
+    "Which of the model's sketches a drawing is compared with, such as xdog; auto takes one "
+    "of lines, or for shaded drawings one with tone. Under photo2sketch: which is asked; "
+    "auto asks all.",
 )
 flags.DEFINE_string(
     "mask",
     None,
     "Picture, white where joint images are known. The pictures of --input are then joint "
-    "images, the sketch on the left and its photograph on the right.",
+    "images: the model's sketches from the left, and on the right the photograph.",
 )
 flags.DEFINE_integer(
     "top_k",
@@ -48,7 +55,12 @@ flags.DEFINE_integer(
     "Answers to each picture: the best, and good ones that look otherwise.",
     1,
 )
-flags.DEFINE_bool("save_z", False, "Write the latents of all candidates, z.npy.")
+flags.DEFINE_bool(
+    "save_z",
+    False,
+    "Write the latents of all candidates, z.npy, and what the inner search found, "
+    "offsets.npz.",
+)
 flags.DEFINE_bool(
     "trajectory",
     False,
@@ -90,11 +102,10 @@ def _complete() -> int:
     files = input_files.find_inputs(FLAGS.input, output)
     search = Search(**searches.fields())
     model = complete.load_model(FLAGS.model)
-    read, reading, mask = _reader(model.models.gen.height)
+    read, reading = _reader(model)
     request = complete.Request(
         read,
         reading,
-        mask,
         search,
         seed=FLAGS.seed,
         block_size=FLAGS.block_size,
@@ -107,23 +118,31 @@ def _complete() -> int:
     )
 
 
-def _reader(size: int) -> tuple[Callable[[Path], Any], dict[str, Any], Any]:
-    """How the pictures are read, that in words, and what they show of a joint image."""
-    from cgan_jax import drawings, images, inputs
+def _reader(model: Any) -> tuple[Callable[[Path], Any], dict[str, Any]]:
+    """How the pictures are read for a `cgan_jax.model_files.Model`, and that in words."""
+    from cgan_jax import array_cache, drawings, inputs
 
+    joint = model.joint
+    if FLAGS.style != drawings.AUTO:
+        joint.check_sketch(FLAGS.style)
     if FLAGS.mask is not None:
-        mask = inputs.read_mask(Path(FLAGS.mask), size)
-        read = functools.partial(inputs.joint_known, size=size, mask=mask)
-        return read, {"pictures": "joint images"}, mask
+        if FLAGS.style != drawings.AUTO:
+            raise ValueError(
+                "--style says what a drawing is, and --mask what of a joint image is "
+                "known: leave one of them out"
+            )
+        mask = inputs.read_mask(Path(FLAGS.mask), joint)
+        read = functools.partial(inputs.joint_known, joint=joint, mask=mask)
+        return read, {"pictures": "joint images", "mask": array_cache.content_key(mask)}
     if FLAGS.direction == "photo2sketch":
-        mask = images.half_mask(size, "photo")
-        read = functools.partial(inputs.photo_known, size=size)
-        return read, {"pictures": "photographs"}, mask
-    options = drawn.options()
-    prepare = functools.partial(drawings.prepare_drawing, size=size, **options)
-    mask = images.half_mask(size, "sketch")
-    read = functools.partial(inputs.drawing_known, prepare=prepare)
-    return read, {"pictures": "drawings"} | options, mask
+        asked = joint.sketches if FLAGS.style == drawings.AUTO else (FLAGS.style,)
+        read = functools.partial(inputs.photo_known, joint=joint, sketches=asked)
+        return read, {"pictures": "photographs", "asked": list(asked)}
+    seen = drawings.Seen.by(joint, model.config)
+    options = {"style": FLAGS.style} | drawn.options()
+    prepare = functools.partial(seen.prepare, **options)
+    read = functools.partial(inputs.drawing_known, joint=joint, prepare=prepare)
+    return read, {"pictures": "drawings"} | options | seen.describe()
 
 
 def run() -> None:

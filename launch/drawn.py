@@ -15,11 +15,16 @@ flags.DEFINE_string(
     "frame",
     "auto",
     "Where the drawing goes in the model's picture: head (with hair), face (without), "
-    "keep (it stays where it is), or auto, which looks at the strokes.",
+    "keep (it stays where it is), or auto, which looks at the strokes. A model may have "
+    "other places than head and face.",
 )
-flags.DEFINE_bool("match_lines", True, "Bring strokes to the width the model knows.")
+flags.DEFINE_bool(
+    "match_lines",
+    True,
+    "Bring strokes to the width, and tone to the ink, the model knows.",
+)
 
 
 def options() -> dict[str, Any]:
-    """Those of `cgan_jax.drawings.prepare_drawing`, as the flags say."""
+    """Those of `cgan_jax.drawings.Seen.prepare`, but the style, as the flags say."""
     return {x: getattr(FLAGS, x) for x in ("invert", "fit", "frame", "match_lines")}

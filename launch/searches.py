@@ -26,20 +26,29 @@ flags.DEFINE_integer(
     "model that has been through cgan-encode.",
     0,
 )
-flags.DEFINE_integer("steps", None, "Steps of the search.", 0)
+flags.DEFINE_integer("steps", None, "Steps of the search for z.", 0)
 flags.DEFINE_integer(
-    "chunk_steps",
+    "inner_steps",
     None,
-    "Steps after which, again and again, sketches that have stalled stand still and leave "
-    "their place in the block to others; it divides the steps. 0 never looks.",
+    "Steps of the inner search after it, which moves the generator's inner layers, too.",
     0,
 )
-flags.DEFINE_float(
-    "stall_tolerance",
+flags.DEFINE_string(
+    "closeness",
     None,
-    "Part of its loss that a sketch must lose from look to look to go on.",
-    0.0,
+    "How closely answers follow what is known: from 0, what a z alone reaches, to 1, nearly "
+    "every stroke; or auto, as close as small changes inside the generator go.",
 )
+
+
+@flags.validator("closeness", "give a number from 0 to 1, or auto")
+def _is_closeness(value: str | None) -> bool:
+    if value in (None, "auto"):
+        return True
+    try:
+        return 0 <= float(str(value)) <= 1
+    except ValueError:
+        return False
 
 
 def fields(base: ml_collections.ConfigDict | None = None) -> dict[str, Any]:
@@ -47,14 +56,24 @@ def fields(base: ml_collections.ConfigDict | None = None) -> dict[str, Any]:
 
     Args:
       base: what the preset changes; the defaults if None.
+
+    Raises:
+      ValueError: a closeness is given, but the search has no inner steps.
     """
     given = {
         "num_starts": FLAGS.num_starts,
         "encoder_starts": FLAGS.encoder_starts,
         "num_candidates": FLAGS.num_candidates,
         "num_steps": FLAGS.steps,
-        "chunk_steps": FLAGS.chunk_steps,
-        "stall_tolerance": FLAGS.stall_tolerance,
+        "inner_steps": FLAGS.inner_steps,
+        "closeness": FLAGS.closeness,
     }
     changed = {name: value for name, value in given.items() if value is not None}
-    return dict(presets.get_projection(FLAGS.preset, base)) | changed
+    found = dict(presets.get_projection(FLAGS.preset, base)) | changed
+    is_inner = FLAGS.closeness == "auto" or float(FLAGS.closeness or 0) > 0
+    if is_inner and not found["inner_steps"]:
+        raise ValueError(
+            f"--closeness={FLAGS.closeness} needs an inner search, and inner_steps is 0: "
+            "take another --preset, or give --inner_steps"
+        )
+    return found

@@ -11,19 +11,22 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 from tiny_models import random_model
 
-from cgan_jax import complete, images, inputs
+from cgan_jax import complete, inputs
 from cgan_jax.configs import default
-from cgan_jax.drawings import DrawingError, prepare_drawing, read_drawing
+from cgan_jax.drawings import DrawingError, Prepared, Seen, read_drawing
 from cgan_jax.input_files import find_inputs
 from cgan_jax.projection import Search
 from cgan_jax.result_files import read_report
 
-BUDGET = {"num_starts": 64, "num_candidates": 2, "num_steps": 1}
+BUDGET = {"num_starts": 64, "num_candidates": 2, "num_steps": 1, "inner_steps": 0}
 SEARCH = Search(**dict(default.get_config().projection) | BUDGET)
+JOINT = random_model().joint
 DRAWING = functools.partial(
-    inputs.drawing_known, prepare=functools.partial(prepare_drawing, size=16)
+    inputs.drawing_known,
+    joint=JOINT,
+    prepare=Seen.by(JOINT, random_model().config).prepare,
 )
-PHOTO = functools.partial(inputs.photo_known, size=16)
+PHOTO = functools.partial(inputs.photo_known, joint=JOINT, sketches=JOINT.sketches)
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -103,8 +106,8 @@ def save_the_bad(folder):
     }
 
 
-def run(folder, output, read, mask):
-    request = complete.Request(read, {}, mask, SEARCH)
+def run(folder, output, read):
+    request = complete.Request(read, {}, SEARCH)
     files = find_inputs([str(folder)], output)
     return complete.complete(random_model(), files, output, request, max_parallel=1)
 
@@ -127,7 +130,7 @@ def test_good_drawings_complete_beside_bad_ones_that_are_named(
     same = sorted(path.stem for path in folder.iterdir())
     bad = save_the_bad(folder)
     output = tmp_path / "out"
-    count = run(folder, output, DRAWING, images.half_mask(16, "sketch"))
+    count = run(folder, output, DRAWING)
     said = errors(caplog)
     assert count == len(said) == len(bad) == 10
     for name, parts in bad.items():
@@ -144,7 +147,7 @@ def test_photographs_complete_beside_bad_ones_that_are_named(folder, tmp_path, c
     save_the_same(folder)
     bad = {x: y for x, y in save_the_bad(folder).items() if "blank" not in y[0]}
     output = tmp_path / "out"
-    count = run(folder, output, PHOTO, images.half_mask(16, "photo"))
+    count = run(folder, output, PHOTO)
     said = errors(caplog)
     assert count == len(said) == len(bad) == 6
     for name in bad:
@@ -163,7 +166,9 @@ def test_a_long_strip_is_never_a_square_of_its_length(folder):
     strip[:, 100_000:400_000] = 0
     Image.fromarray(strip).save(folder / "strip.png", compress_level=1)
     known = inputs.drawing_known(
-        folder / "strip.png", lambda grey: np.zeros((16, 16), np.float32)
+        folder / "strip.png",
+        JOINT,
+        lambda grey: Prepared("xdog", np.zeros((16, 16), np.float32)),
     )
     assert known.original.shape == (1024, 1024, 3)
     assert known.original.min() == 0 and known.original.max() == 255
@@ -209,16 +214,15 @@ def test_a_full_disk_ends_the_run_and_the_same_command_goes_on(
         save(self, *args, **kwargs)
 
     ask = functools.partial(run, folder, output, DRAWING)
-    mask = images.half_mask(16, "sketch")
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", fill)
         with pytest.raises(OSError, match="No space left on device: '.*b.tmp/.*png'.*"):
-            ask(mask)
+            ask()
         with pytest.raises(OSError, match="same command again, what is finished stays"):
-            ask(mask)
+            ask()
     assert read_report(output / "a") and not (output / "b").exists()
     before = (output / "a" / "report.json").stat().st_mtime_ns
-    assert ask(mask) == 0
+    assert ask() == 0
     assert (output / "a" / "report.json").stat().st_mtime_ns == before
     names = {path.name for path in output.iterdir()}
     assert names == {"a", "b", "contact_sheet.png", "index.html", "timings_0.jsonl"}
@@ -228,6 +232,6 @@ def test_a_full_disk_ends_the_run_and_the_same_command_goes_on(
 def test_an_unreadable_file_is_named(folder, tmp_path, caplog):
     drawing().save(folder / "a.png")
     (folder / "a.png").chmod(0)
-    assert run(folder, tmp_path / "out", DRAWING, images.half_mask(16, "sketch")) == 1
+    assert run(folder, tmp_path / "out", DRAWING) == 1
     (line,) = errors(caplog)
     assert "Permission denied" in line and str(folder / "a.png") in line

@@ -16,8 +16,8 @@ SEARCH = [
     "num_starts",
     "encoder_starts",
     "steps",
-    "chunk_steps",
-    "stall_tolerance",
+    "inner_steps",
+    "closeness",
 ]
 HELD_OUT = [
     "model",
@@ -58,6 +58,7 @@ FLAGS = {
         "seed",
         "block_size",
         "direction",
+        "style",
         "mask",
         "[no]save_z",
         "top_k",
@@ -251,6 +252,38 @@ def test_a_number_out_of_range_names_its_flag(flag):
     assert result.returncode == 1
     assert "--num_samples" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("value", ["2", "-0.1", "much", "nan"])
+def test_a_closeness_that_there_is_not_names_its_flag(value):
+    result = run_command("complete", "--input=x.png", f"--closeness={value}")
+    assert result.returncode == 1
+    assert f"flag --closeness={value}: give a number from 0 to 1, or auto" in (
+        result.stderr
+    )
+    assert "Traceback" not in result.stderr
+
+
+def test_a_closeness_without_an_inner_search_is_refused(tmp_path):
+    drawing = tmp_path / "x.png"
+    drawing.write_bytes(b"")
+    options = f"--input={drawing}", f"--output={tmp_path / 'out'}", "--preset=paper"
+    result = run_command("complete", *options, "--closeness=0.9")
+    assert result.returncode == 1
+    assert "--closeness=0.9 needs an inner search, and inner_steps is 0" in (
+        result.stderr
+    )
+
+
+def test_a_style_says_nothing_of_joint_images(tmp_path):
+    drawing = tmp_path / "x.png"
+    drawing.write_bytes(b"")
+    options = f"--input={drawing}", f"--output={tmp_path / 'out'}", "--mask=m.png"
+    result = run_command("complete", *options, "--style=xdog")
+    assert result.returncode == 1
+    assert "--style says what a drawing is, and --mask what of a joint image" in (
+        result.stderr
+    )
 
 
 def test_an_unknown_config_is_named(tmp_path):

@@ -1,6 +1,5 @@
 """Many pictures: the same answers however they are dealt out, kills, restarts, hosts."""
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -19,30 +18,25 @@ import pytest
 from PIL import Image, ImageDraw
 from tiny_models import random_model, save_random_model
 
-from cgan_jax import (
-    block_search,
-    complete,
-    gallery,
-    images,
-    inputs,
-    projection,
-    result_files,
-    sheets,
-)
+from cgan_jax import block_search, complete, gallery, inputs, result_files, sheets
 from cgan_jax.configs import default
-from cgan_jax.drawings import prepare_drawing
+from cgan_jax.drawings import Seen
 from cgan_jax.input_files import find_inputs
 from cgan_jax.projection import Candidates, Search
 
 ROOT = Path(__file__).resolve().parents[1]
+JOINT = random_model().joint
 READ = functools.partial(
-    inputs.drawing_known, prepare=functools.partial(prepare_drawing, size=16)
+    inputs.drawing_known,
+    joint=JOINT,
+    prepare=Seen.by(JOINT, random_model().config).prepare,
 )
-MASK = images.half_mask(16, "sketch")
-# With noise, which is drawn anew for each target. One search and one size of blocks for
-# all tests: what a device has compiled serves the next ones.
-BUDGET = {"num_starts": 64, "num_candidates": 2, "num_steps": 3, "noise": 0.1}
-SEARCH = Search(**dict(default.get_config().projection) | BUDGET)
+MASK = JOINT.mask(["xdog"])
+# With both stages. One search and one size of blocks for all tests: what a device has
+# compiled serves the next ones.
+BUDGET = {"num_starts": 64, "num_candidates": 2, "num_steps": 2}
+INNER = {"inner_steps": 1, "inner_layers": 2}
+SEARCH = Search(**dict(default.get_config().projection) | BUDGET | INNER)
 BLOCK = 2
 CODE = "from cgan_jax.launch import complete as command; command.run()"
 
@@ -77,7 +71,7 @@ def folder(tmp_path_factory):
 
 def run(folder, output, read=READ, max_parallel=1, **options):
     files = find_inputs([str(folder)], output)
-    request = complete.Request(read, {}, MASK, SEARCH, block_size=BLOCK, **options)
+    request = complete.Request(read, {}, SEARCH, block_size=BLOCK, **options)
     return complete.complete(
         random_model(), files, output, request, max_parallel=max_parallel
     )
@@ -106,7 +100,7 @@ def whole(folder, tmp_path_factory):
 
 
 SKETCHES = np.random.default_rng(0).random((101, 16, 16)).astype(np.float32)
-TARGETS = images.target_from_sketch(SKETCHES)
+TARGETS = JOINT.stack({"xdog": SKETCHES * 2 - 1})
 
 
 def stream(items, max_parallel, block_size=BLOCK, num_frames=0, asked=SEARCH):
@@ -128,8 +122,7 @@ def search(rows, max_parallel, **options):
 
 
 def assert_same(one, other):
-    for x, y in zip(one.candidates, other.candidates, strict=True):
-        np.testing.assert_array_equal(x, y)
+    jax.tree.map(np.testing.assert_array_equal, one.candidates, other.candidates)
 
 
 def test_an_answer_is_the_same_alone_among_a_hundred_and_on_any_device():
@@ -153,7 +146,8 @@ def test_what_a_thread_compiles_is_not_compiled_again(caplog):
         search([1], 1)
     done = [x.getMessage() for x in caplog.records if "Finished XLA" in x.getMessage()]
     assert any("jit(generate_each)" in message for message in done)
-    again = [x for x in done if re.search(r"jit\((_advance|_score|_rank)\)", x)]
+    steps = r"jit\((_advance|_advance_inner|_score|_rank)\)"
+    again = [x for x in done if re.search(steps, x)]
     assert again == []
 
 
@@ -164,58 +158,9 @@ def test_the_way_is_shown_and_changes_no_answer():
         assert_same(watched[row], alone[row])
         assert alone[row].frames is None
         frames = watched[row].frames
-        assert frames.shape == (3, 16, 32, 3)  # at the start, after 2 and after 3 steps
+        assert frames.shape == (3, *JOINT.shape)  # at the start, after 2 and 3 steps
         np.testing.assert_array_equal(frames[-1], alone[row].candidates.joint[0])
         assert all(np.abs(np.diff(frames, axis=0)).max(axis=(1, 2, 3)) > 1e-3)
-
-
-CHUNKED = dataclasses.replace(
-    SEARCH, noise=0.0, num_steps=12, chunk_steps=2, stall_tolerance=0.005
-)
-
-
-@pytest.mark.parametrize("max_parallel", [1, 3])
-def test_places_of_sketches_that_stalled_are_filled_again(monkeypatch, max_parallel):
-    rows = list(range(20 * max_parallel))
-    # To be shown its way, a sketch keeps its place.
-    unmoved = search(rows, 1, num_frames=1, asked=CHUNKED)
-    chunks, read, held = 0, 0, []
-
-    def advance(*args, **options):
-        nonlocal chunks
-        chunks += 1
-        return projection.advance(*args, **options)
-
-    monkeypatch.setattr(block_search, "advance", advance)
-
-    def items():
-        nonlocal read
-        for row in rows:
-            read += 1
-            yield row, TARGETS[row]
-
-    found = {}
-    for row, answers in stream(items(), max_parallel, asked=CHUNKED):
-        found[row] = answers
-        held.append(read - len(found))
-    assert list(found) == rows
-    for row in rows:
-        assert_same(found[row], unmoved[row])
-    searches = 1 + 2 * CHUNKED.num_steps // CHUNKED.chunk_steps
-    assert max(held) <= max_parallel * BLOCK * searches
-    steps = np.array([found[row].candidates.steps[0] for row in rows])
-    assert steps.min() < steps.max() == 12
-    in_blocks = steps[: len(rows) // BLOCK * BLOCK].reshape(-1, BLOCK).max(1).sum() / 2
-    assert steps.sum() / 2 / BLOCK <= chunks < 0.9 * in_blocks
-
-
-def test_chunks_of_a_search_without_steps_change_nothing():
-    ranking = dataclasses.replace(CHUNKED, num_steps=0)
-    found = search([1], 1, asked=ranking)
-    assert_same(
-        found[1], search([1], 1, asked=dataclasses.replace(ranking, chunk_steps=0))[1]
-    )
-    assert found[1].candidates.steps.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(("max_parallel", "block_size"), [(1, 1), (2, 3), (6, 2)])
@@ -235,7 +180,7 @@ def test_no_more_than_a_few_blocks_are_held(max_parallel, block_size, monkeypatc
 
     def search_block(place, targets, num_frames):
         blocks.append(place)
-        return Candidates(*[targets] * 7), []
+        return Candidates(*[targets] * len(Candidates._fields)), []
 
     monkeypatch.setattr(block_search, "_open", open_place)
     monkeypatch.setattr(block_search, "_search_block", search_block)
@@ -255,7 +200,6 @@ def test_without_targets_nothing_is_searched_for(monkeypatch):
 
     monkeypatch.setattr(block_search, "_open", fail)
     assert search([], 2) == {}
-    assert search([], 2, asked=CHUNKED) == {}
 
 
 # --------------------------------------------------------------- the output folder
@@ -416,7 +360,13 @@ def start(launched, folder, tmp_path_factory):
 
     def start(output, *flags, pictures=folder):
         given = [f"--model={model}", f"--input={pictures}", f"--output={output}"]
-        given += ["--num_starts=64", "--num_candidates=2", "--steps=3", *flags]
+        given += [
+            "--num_starts=64",
+            "--num_candidates=2",
+            "--steps=3",
+            "--inner_steps=0",
+        ]
+        given += flags
         environment = {
             "XLA_FLAGS": "",
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",

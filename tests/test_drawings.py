@@ -1,5 +1,7 @@
 """Drawings of every kind of file, and each step that brings them to the model's world."""
 
+import dataclasses
+import json
 import struct
 import zlib
 
@@ -11,8 +13,11 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from cgan_jax import drawings
-from cgan_jax.drawings import DrawingError
-from cgan_jax.sketches import area_resize, xdog
+from cgan_jax.drawings import FACE_BOXES, STYLE_FACTS, DrawingError, Seen, StyleFacts
+from cgan_jax.networks.layouts import make_layout
+from cgan_jax.sketches import area_resize, fdog, photocopy, xdog, xdog_solid
+
+XDOG, TONE = STYLE_FACTS["xdog"], STYLE_FACTS["photocopy"]
 
 quick = settings(
     max_examples=15,
@@ -85,8 +90,8 @@ def bars(width, angle=0, side=256):
     return turned.clip(0, 1)
 
 
-def xdog_face():
-    """A sketch of the training style: lines of a painted portrait that fills the frame."""
+def portrait():
+    """A painted photograph that fills the frame."""
 
     def paint(canvas):
         canvas.rectangle([0, 0, 512, 512], fill=190)
@@ -98,7 +103,31 @@ def xdog_face():
         canvas.line([250, 240, 240, 320, 270, 322], fill=150, width=12)
         canvas.ellipse([195, 370, 320, 385], fill=110)
 
-    return xdog(ndimage.gaussian_filter(draw(paint, 128), 0.8))
+    return ndimage.gaussian_filter(draw(paint, 128), 0.8)
+
+
+def xdog_face():
+    """A sketch of the training style: the lines of the portrait."""
+    return xdog(portrait())
+
+
+def pencil_face(paper=0.9, hair=0.6, skin=0.12, strokes=0.5):
+    """Soft pencil on grainy paper: shaded hair, faint skin, grey strokes.
+
+    Returns:
+      The drawing, and where its hair, its skin and bare paper are.
+    """
+    y, x = np.mgrid[:256, :256]
+    head_at = np.hypot((x - 128) / 88, (y - 128) / 108)
+    face_at = np.hypot((x - 128) / 62, (y - 148) / 78)
+    grain = np.random.default_rng(0).normal(size=(256, 256))
+    texture = ndimage.gaussian_filter(grain, (0.7, 4))
+    hair_ink = hair * (1 + 0.25 * texture / texture.std()) * (head_at < 1)
+    ink = np.where(face_at < 1, skin * (0.6 + x / 320), hair_ink)
+    ink = ndimage.gaussian_filter(ink, 2) + strokes * (1 - head(66, 70, 190, 226, 3))
+    grey = paper * (1 - ink.clip(0, 0.95)) + 0.006 * grain
+    places = (head_at < 0.9) & (face_at > 1.15), face_at < 0.8, head_at > 1.15
+    return grey.clip(0, 1).astype(np.float32), *places
 
 
 def ink_bounds(grey):
@@ -237,6 +266,13 @@ class TestPolarity:
         assert not drawings.is_white_on_black(grey)
         assert drawings.is_white_on_black(1 - grey)
 
+    @pytest.mark.parametrize("paper", [0.95, 0.7])
+    @pytest.mark.parametrize("hair", [0.3, 0.45, 0.6])
+    def test_sees_both_of_a_shaded_drawing(self, hair, paper):
+        grey, *_ = pencil_face(paper, hair)
+        assert not drawings.is_white_on_black(grey)
+        assert drawings.is_white_on_black(1 - grey)
+
     def test_flat_picture_is_not_inverted(self):
         for level in (0, 0.3, 1):
             assert not drawings.is_white_on_black(np.full((9, 9), level, np.float32))
@@ -291,11 +327,206 @@ class TestPaperAndInk:
         page = shadowed(np.ones((200, 200), np.float32), noise=0.008)
         assert drawings.is_blank(drawings.flatten_paper(page))
 
+    def test_a_strip_without_paper_beside_its_strokes_is_blank(self):
+        strip = np.ones((400, 3), np.float32)
+        strip[100:300] = 0
+        assert drawings.is_blank(strip)
+        assert not drawings.is_blank(np.pad(strip, ((0, 0), (3, 3)), mode="edge"))
+
     def test_a_small_drawing_on_a_large_page_is_not_blank(self):
         page = np.ones((800, 600), np.float32)
         assert drawings.is_blank(page)
         page[100:180, 100:102] = 0.4
         assert not drawings.is_blank(page)
+
+    @pytest.mark.parametrize("paper", [1.0, 0.7])
+    @pytest.mark.parametrize("share", [0.3, 0.6, 0.74])
+    def test_a_page_that_is_mostly_shaded_is_not_blank(self, share, paper):
+        grain = np.random.default_rng(0).normal(0, 0.05, (200, 200))
+        rows = np.arange(200)[:, None] / 200
+        ink = np.where(rows < share, 0.5 * rows / share + grain, 0)
+        page = (paper * (1 - ink.clip(0, 1))).astype(np.float32)
+        flat = drawings.normalise_ink(page / paper)
+        assert not drawings.is_blank(flat)
+        bare, light, dark = (flat[int(200 * x)] for x in (0.9, share / 2, share - 0.02))
+        assert bare.mean() > light.mean() + 0.1 > dark.mean() + 0.2
+
+    def test_sketches_with_solid_blacks_are_not_blank(self):
+        solid = xdog_solid(0.75 * portrait())
+        assert np.median(solid) < 0.5
+        assert not drawings.is_blank(solid)
+
+
+def lines():
+    """Drawings that live by their strokes, as `clean_drawing` gives them."""
+    filled = head()
+    filled[20:90, 60:200] = 0
+    grey = 1 - 0.5 * (1 - bars(5))
+    given = {
+        "head": head(),
+        "face": brows_to_chin(),
+        "neck": with_neck(),
+        "marker": head(pen=14),
+        "thin": head(pen=1),
+        "small": area_resize(head(), 64),
+        "photo": shadowed(head()),
+        "faint": 1 - 0.15 * (1 - head()),
+        "filled": filled,
+        "grey bars": np.minimum(grey, head()),
+        "xdog": xdog_face(),
+        "fdog": fdog(portrait()),
+    }
+    return {name: drawings.clean_drawing(x) for name, x in given.items()}
+
+
+class TestTone:
+    @pytest.mark.parametrize(("name", "grey"), lines().items(), ids=lines())
+    def test_strokes_are_no_tone(self, name, grey):
+        assert not drawings.is_shaded(grey)
+        assert drawings.measure_tone(grey).deep < 0.06
+
+    @pytest.mark.parametrize("strokes", [0.2, 0.8])
+    @pytest.mark.parametrize("hair", [0.3, 0.45, 0.6])
+    def test_shaded_hair_is_tone(self, hair, strokes):
+        for grey in (pencil_face(0.9, hair, strokes=strokes)[0], 1 - pencil_face()[0]):
+            assert drawings.is_shaded(drawings.clean_drawing(grey))
+
+    def test_the_tone_style_itself_is_tone(self):
+        assert drawings.is_shaded(drawings.clean_drawing(photocopy(portrait())))
+
+    @pytest.mark.parametrize(
+        ("level", "tone"), [(0.6, (1, 1)), (0.95, (1, 0)), (0.05, (0, 0))]
+    )
+    def test_measured_on_a_square(self, level, tone):
+        """Grey of a wide square, none of what is nearly paper, none of a black one."""
+        page = np.ones((128, 128), np.float32)
+        page[30:90, 30:90] = level
+        if level > 0.9:  # beside the only ink, a thin grey line
+            page[100:102, 10:118] = 0.5
+        found = drawings.measure_tone(page)
+        assert found == pytest.approx(tone, abs=0.12)
+
+    def test_a_page_without_ink_has_none(self):
+        assert drawings.measure_tone(np.ones((9, 30), np.float32)) == (0, 0)
+
+    @pytest.mark.parametrize("hair", [0.3, 0.45, 0.6])
+    def test_tone_is_kept_where_the_style_keeps_it(self, hair):
+        grey, *places = pencil_face(hair=hair)
+        prepared = drawings.prepare_drawing(grey, 64, frame="keep", facts=TONE)
+        levels = [prepared[area_resize(x.astype(float), 64) == 1] for x in places]
+        assert [x.mean() for x in levels] == sorted(x.mean() for x in levels)
+        dark, _, bare = levels
+        assert 0.1 < dark.mean() < 0.7 and bare.mean() > 0.97
+        assert 0.06 < np.mean(1 - prepared) <= TONE.max_ink + 0.01
+
+    @pytest.mark.parametrize("hair", [0.3, 0.45, 0.6])
+    @pytest.mark.parametrize("style", ["xdog", "fdog"])
+    def test_in_a_style_of_lines_shading_is_no_black_mass(self, style, hair):
+        grey, dark, *_ = pencil_face(hair=hair)
+        facts = STYLE_FACTS[style]
+        prepared = drawings.prepare_drawing(grey, 64, frame="keep", facts=facts)
+        assert prepared[area_resize(dark.astype(float), 64) == 1].mean() > 0.6
+        assert 0.02 < np.mean(1 - prepared) < facts.max_ink
+        strokes = area_resize(head(66, 70, 190, 226, 3), 64) < 0.7
+        near = ndimage.minimum_filter(prepared, 3)
+        assert np.mean(near[strokes] < 0.6) > 0.9
+
+    @pytest.mark.parametrize(("name", "grey"), lines().items(), ids=lines())
+    def test_strokes_survive_in_a_style_of_tone(self, name, grey):
+        square = drawings.fit_square(grey)
+        soft = drawings.match_tone(square, TONE)
+        assert soft.dtype == square.dtype and 0 <= soft.min() <= soft.max() <= 1
+        depth, centre = drawings._strokes(square)
+        ink = 1 - drawings._resample(soft, depth.shape)[centre]
+        assert np.mean(ink > 0.25) > 0.97
+        assert np.mean(1 - soft) < TONE.max_ink + 0.01
+
+    def test_tone_is_softer_than_the_strokes_were(self):
+        steepest = [
+            np.abs(np.diff(x, axis=0)).max()
+            for x in (head(), drawings.match_tone(head(), TONE))
+        ]
+        assert steepest[1] < 0.5 * steepest[0]
+
+    def test_more_ink_than_the_style_has_fades_inside_large_areas(self):
+        page = np.ones((256, 256), np.float32)
+        page[20:236, 20:236] = 0
+        soft = drawings.match_tone(page, TONE)
+        few = drawings.match_tone(page, dataclasses.replace(TONE, max_ink=1.0))
+        assert soft[128, 128] > 0.9 and few[128, 128] < 0.1
+        assert soft[24, 128] < 0.5 and few[24, 128] < 0.2
+
+
+class TestChooseStyle:
+    def test_lines_take_the_first_of_lines_and_shading_the_tone(self):
+        clean = drawings.clean_drawing(pencil_face()[0])
+        facts = {name: STYLE_FACTS[name] for name in ("photocopy", "fdog", "xdog")}
+        assert drawings.choose_style(clean, facts) == "photocopy"
+        assert drawings.choose_style(head(), facts) == "fdog"
+
+    def test_a_line_style_goes_before_solid_and_simplified_ones(self):
+        names = ("xdog_solid", "fdog_simplified", "xdog")
+        facts = {name: STYLE_FACTS[name] for name in names}
+        assert drawings.choose_style(head(), facts) == "xdog"
+        del facts["xdog"]
+        assert drawings.choose_style(head(), facts) == "xdog_solid"
+
+    def test_where_there_is_no_such_style_another_is_taken(self):
+        clean = drawings.clean_drawing(pencil_face()[0])
+        assert drawings.choose_style(clean, {"xdog": XDOG}) == "xdog"
+        assert drawings.choose_style(head(), {"photocopy": TONE}) == "photocopy"
+
+
+class TestSeen:
+    @staticmethod
+    def of(*styles, layout="planes", **config):
+        joint = make_layout(layout, 32, styles).joint
+        return Seen.by(joint, {"style": ",".join(styles)} | config)
+
+    def test_a_model_that_tells_nothing_has_the_facts_of_the_table(self):
+        seen = self.of("xdog", "photocopy")
+        assert seen == Seen(32, {"xdog": XDOG, "photocopy": TONE}, dict(FACE_BOXES))
+        assert self.of("given").facts == {"given": XDOG}
+
+    def test_a_mixture_has_the_facts_of_its_first_style(self):
+        seen = self.of("fdog", "photocopy", layout="halves")
+        assert seen.facts == {"sketch": STYLE_FACTS["fdog"]}
+
+    def test_what_a_model_tells_goes_first(self):
+        own = StyleFacts(0.03, 0.2, keeps_tone=True)
+        boxes = {"whole": [0.1, 0.2, 0.9, 0.8]}
+        told = {"xdog": dataclasses.asdict(own)}
+        seen = self.of("xdog", "fdog", style_facts=told, frame_boxes=boxes)
+        assert seen.facts == {"xdog": own, "fdog": STYLE_FACTS["fdog"]}
+        assert seen.boxes == {"whole": (0.1, 0.2, 0.9, 0.8)}
+        with pytest.raises(ValueError, match="frame 'head'.*keep, whole"):
+            seen.prepare(head(), frame="head")
+
+    def test_it_can_be_told_in_json(self):
+        told = json.loads(json.dumps(self.of("xdog", "fdog").describe()))
+        assert self.of("xdog", "fdog", **told) == self.of("xdog", "fdog")
+
+    def test_a_model_without_boxes_keeps_drawings_where_they_are(self):
+        seen = self.of("xdog", frame_boxes={})
+        style, sketch = seen.prepare(head(), match_lines=False)
+        assert style == "xdog"
+        np.testing.assert_allclose(sketch, area_resize(head(), 32), atol=0.02)
+
+    @pytest.mark.parametrize(
+        ("grey", "style"), [(head(), "xdog"), (pencil_face()[0], "photocopy")]
+    )
+    def test_a_drawing_becomes_the_sketch_that_it_is_like(self, grey, style):
+        seen = self.of("xdog", "photocopy")
+        found = seen.prepare(grey)
+        assert found.style == style
+        wanted = drawings.prepare_drawing(grey, 32, facts=STYLE_FACTS[style])
+        np.testing.assert_array_equal(found.sketch, wanted)
+        for name in seen.facts:
+            assert seen.prepare(grey, name).style == name
+
+    def test_a_style_that_there_is_not_lists_those_there_are(self):
+        with pytest.raises(ValueError, match="style 'pen': choose one of auto, xdog"):
+            self.of("xdog").prepare(head(), "pen")
 
 
 class TestFitSquare:
@@ -433,7 +664,8 @@ class TestPrepareDrawing:
         grey = np.ones((128, 128), np.float32)
         grey[8:120:8, 8:120] = grey[8:120, 8:120:8] = 0  # a net of lines one pixel wide
         thin = drawings.prepare_drawing(grey, 64, frame="keep")
-        thick = drawings.prepare_drawing(grey, 64, frame="keep", max_ink=1.0)
+        facts = dataclasses.replace(XDOG, max_ink=1.0)
+        thick = drawings.prepare_drawing(grey, 64, frame="keep", facts=facts)
         assert np.mean(1 - thin) < 1.2 * np.mean(1 - grey)
         assert np.mean(1 - thick) > 1.8 * np.mean(1 - grey)
 
@@ -465,10 +697,12 @@ class TestPrepareDrawing:
         bounds = ink_bounds(other), ink_bounds(plain)
         np.testing.assert_allclose(*bounds, atol=0.04)
 
-    def test_width_is_the_models(self):
-        target = 64 * drawings.LINE_WIDTH
+    @pytest.mark.parametrize("style", ["xdog", "fdog", "xdog_solid"])
+    def test_width_is_the_styles(self, style):
+        facts = STYLE_FACTS[style]
+        target = 64 * facts.line_width
         for pen in (2, 5, 16, 24):
-            prepared = drawings.prepare_drawing(head(pen=pen), 64)
+            prepared = drawings.prepare_drawing(head(pen=pen), 64, facts=facts)
             width = drawings.measure_line_width(prepared)
             assert width == pytest.approx(target, rel=0.35)
 
@@ -502,11 +736,13 @@ class TestPrepareDrawing:
         size=st.sampled_from([16, 64]),
         fit=st.sampled_from(["letterbox", "crop"]),
         frame=st.sampled_from(["auto", "keep", "head", "face"]),
+        style=st.sampled_from(["xdog", "photocopy"]),
         seed=st.integers(0, 1000),
     )
-    def test_any_strokes_give_a_sketch(self, shape, size, fit, frame, seed):
+    def test_any_strokes_give_a_sketch(self, shape, size, fit, frame, style, seed):
+        facts = STYLE_FACTS[style]
         prepared = drawings.prepare_drawing(
-            scribble(shape, seed), size, fit=fit, frame=frame
+            scribble(shape, seed), size, fit=fit, frame=frame, facts=facts
         )
         assert prepared.shape == (size, size)
         assert prepared.dtype == np.float32

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from cgan_jax import images, model_files, sample
+from cgan_jax import model_files
 from cgan_jax.configs import default, presets
-from cgan_jax.losses import contextual_loss
+from cgan_jax.joint import PHOTO
 from cgan_jax.models import generate, sample_z
 from cgan_jax.projection import Search, Starts, begin, draw_starts, project
 
@@ -23,10 +23,25 @@ def model(request):
     return model_files.load(request.param)
 
 
+def draw(model, key, count):
+    """Latents, and their joint images in [-1, 1]."""
+    gen = model.models.gen
+    z = sample_z(jax.random.key(key), count, gen.z_dim)
+    return z, jax.jit(lambda z: generate(gen, model.variables.gen, z))(z)
+
+
+def losses(model, z, planes, targets, mask, search):
+    """Contextual losses of each target: of all these joint images."""
+    count = {"num_starts": len(z), "num_candidates": len(z), "encoder_starts": 0}
+    every = dataclasses.replace(search, **count)
+    starts = Starts(z, (planes,))
+    return begin(targets, mask, starts, models=model.models, search=every).contextual
+
+
 @pytest.fixture(scope="module")
 def samples(model):
     """64 joint images in [-1, 1]."""
-    return images.from_uint8(sample.sample_pairs(model, 64, seed=1))
+    return np.asarray(draw(model, 1, 64)[1])
 
 
 def test_faces_is_bundled():
@@ -65,48 +80,47 @@ def test_batch_norm_has_positive_variances(model):
             assert (stats["var"] > 0).all()
 
 
-def test_samples_are_varied(samples):
+def test_samples_are_varied(model, samples):
     """One picture over and over is what a GAN that collapsed draws."""
-    sketch, photo = images.split(samples)
-    assert photo.std(axis=0).mean() > 0.2
-    assert sketch.std(axis=0).mean() > 0.15
+    for name in model.joint.names:
+        least = 0.2 if name == PHOTO else 0.15
+        assert model.joint.part(samples, name).std(axis=0).mean() > least
+    photo = model.joint.part(samples, PHOTO)
     flat = photo.reshape(len(photo), -1)
     distances = np.sqrt(((flat[:, None] - flat[None]) ** 2).mean(-1))
     np.fill_diagonal(distances, np.inf)
     assert np.median(distances.min(axis=1)) > 0.1
 
 
-def test_the_sketch_half_is_nearly_grey_and_the_photo_half_is_not(samples):
-    sketch, photo = (np.ptp(half, axis=-1).mean() for half in images.split(samples))
-    assert sketch < 0.06
-    assert photo > 3 * sketch
+def test_sketches_are_nearly_grey_and_photographs_are_not(model, samples):
+    joint = model.joint
+    colours = {x: np.ptp(samples[..., joint.where(x)], -1).mean() for x in joint.names}
+    assert max(colours[x] for x in joint.sketches) < 0.06
+    assert colours[PHOTO] > 3 * max(colours[x] for x in joint.sketches)
+    assert colours[PHOTO] > 0.1
 
 
-def test_the_sketch_half_is_paper_with_lines(samples):
-    sketch, _ = images.split(samples)
-    ink = (1 - images.luma(sketch)) / 2
-    assert 0.03 < ink.mean() < 0.3
-    assert (ink < 0.1).mean() > 0.5
+def test_sketches_are_paper_with_ink(model, samples):
+    for name in model.joint.sketches:
+        ink = (1 - model.joint.part(samples, name)) / 2
+        assert 0.03 < ink.mean() < 0.3
+        assert (ink < 0.1).mean() > (0.4 if name == "photocopy" else 0.5)
 
 
 def test_the_search_finds_a_sketch_that_the_model_drew(model):
     """y = G(z0): the search comes far closer to it than a random start is."""
-    height, z_dim = model.models.gen.height, model.models.gen.z_dim
-    mask = images.half_mask(height, "sketch")
-    z = sample_z(jax.random.key(7), 64, z_dim)
-    joint = jax.jit(lambda z: generate(model.models.gen, model.variables.gen, z))(z)
-    target, others = joint[:1], joint[1:]
-    random = jax.vmap(lambda g: contextual_loss(g, target[0], jnp.asarray(mask)))(
-        others
-    )
-    budget = {"num_starts": 128, "num_candidates": 2, "num_steps": 40}
+    mask = jnp.asarray(model.joint.mask(model.joint.sketches[:1]))
+    z, planes = draw(model, 7, 64)
+    target = planes[:1]
+    budget = {"num_starts": 128, "num_candidates": 2, "num_steps": 40, "inner_steps": 0}
     search = Search(**dict(default.get_config().projection) | budget)
+    random = losses(model, z[1:], planes[1:], target, mask, search)
     start_key = jax.random.key(8)
     starts = draw_starts(model.variables, start_key, models=model.models, search=search)
     found = project(
         model.variables,
         target,
-        jnp.asarray(mask),
+        mask,
         starts,
         models=model.models,
         search=search,
@@ -116,49 +130,48 @@ def test_the_search_finds_a_sketch_that_the_model_drew(model):
 
 def test_the_encoder_begins_nearer_than_the_best_of_many_starts(model):
     """At each of eight sketches that the model drew, of which it sees the sketch alone."""
-    z = sample_z(jax.random.key(7), 72, model.models.gen.z_dim)
-    joint = jax.jit(lambda z: generate(model.models.gen, model.variables.gen, z))(z)
-    targets, others = joint[:8], joint[8:]
-    mask = jnp.asarray(images.half_mask(model.models.gen.height, "sketch"))
-    search = Search(**dict(presets.get_projection("fast")) | {"num_steps": 0})
-    starts = Starts(z[:0], (), jax.random.key(0))
+    z, planes = draw(model, 7, 72)
+    targets = planes[:8]
+    mask = jnp.asarray(model.joint.mask(model.joint.sketches[:1]))
+    alone = {"num_steps": 0, "inner_steps": 0}
+    search = Search(**dict(presets.get_projection("fast")) | alone)
+    starts = Starts(z[:0], ())
+    known = jnp.asarray(model.joint.per_plane(np.asarray(mask)))
     found = project(
         model.variables,
-        jnp.where(mask[..., None] > 0, targets, 0.0),
+        jnp.where(known > 0, targets, 0.0),
         mask,
         starts,
         models=model.models,
         search=search,
         encoder=model.encoder,
     )
-    losses = jax.vmap(jax.vmap(contextual_loss, (0, None, None)), (None, 0, None))
-    best = losses(others, targets, mask).min(axis=1)
+    best = losses(model, z[8:], planes[8:], targets, mask, search).min(axis=1)
     assert (found.contextual[:, 0] < best).mean() > 0.8
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("side", ["sketch", "photo"])
-def test_what_the_model_drew_is_found_again_in_both_directions(model, side):
-    """y = G(z0), one half lost: of ten, nine end below 5 % of a median random start.
+@pytest.mark.parametrize("known", ["sketch", "photo"])
+def test_what_the_model_drew_is_found_again_in_both_directions(model, known):
+    """y = G(z0), but one part lost: of ten, nine end below 5 % of a median random start.
 
-    By the search that fits best; the default ends earlier, for the photograph's sake.
+    By the search for z that fits best; the default ends earlier, for the photograph's
+    sake.
     """
-    mask = images.half_mask(model.models.gen.height, side)
-    z = sample_z(jax.random.key(7), 74, model.models.gen.z_dim)
-    joint = jax.jit(lambda z: generate(model.models.gen, model.variables.gen, z))(z)
-    targets, others = np.array(joint[:10]), joint[10:]
-    targets[:, mask == 0] = np.nan
-    search = Search(**presets.get_projection("thorough"))
+    name = PHOTO if known == "photo" else model.joint.sketches[0]
+    mask = model.joint.mask([name])
+    z, planes = draw(model, 7, 74)
+    targets = np.array(planes[:10])
+    targets[:, model.joint.per_plane(mask) == 0] = np.nan
+    search = Search(**dict(presets.get_projection("thorough")) | {"inner_steps": 0})
     options = {"models": model.models, "search": search}
     starts = draw_starts(model.variables, jax.random.key(8), **options)
-    every = dataclasses.replace(search, num_candidates=64, num_starts=64)
-    unsearched = Starts(z[10:], (others,), jax.random.key(0))
     ends, medians = [], []
     for target in targets:
         known = jnp.asarray(target[None]), jnp.asarray(mask)
         found = project(model.variables, *known, starts, **options)
         ends.append(float(found.contextual[0, 0]))
-        random = begin(*known, unsearched, search=every).contextual
+        random = losses(model, z[10:], planes[10:], *known, search)
         medians.append(float(np.median(random)))
     assert (
         sum(end < 0.05 * median for end, median in zip(ends, medians, strict=True)) >= 9
