@@ -38,6 +38,7 @@ from cgan_jax.ablation_report import FIGURES
 from cgan_jax.answers import Task
 from cgan_jax.block_search import search_settings
 from cgan_jax.dataset import Pairs, find_or_prepare, open_pairs
+from cgan_jax.joint import PHOTO
 from cgan_jax.model_files import Model
 from cgan_jax.models import Discriminator
 from cgan_jax.progress import tracked
@@ -71,7 +72,7 @@ class Plan:
     """On what the settings are compared.
 
     Attributes:
-      direction: of `answers.DIRECTIONS`: which half is asked for.
+      direction: of `answers.DIRECTIONS`: which part is asked for.
       num_examples: drawn from the split; the same for all settings.
       reference: label of the setting that the others are paired with; the first's if "".
       seed: of the examples, the starts and the intervals.
@@ -89,13 +90,15 @@ class Found(NamedTuple):
     """The answers of one setting.
 
     Attributes:
-      joint: the best answer to each example, as it would be saved.
+      joint: the best answer to each example, as it would be saved: its planes.
       z: its latent, in [-1, 1].
+      offset_size: root mean square of its offsets; None where the search has none.
       seconds: median over examples of what one took.
     """
 
-    joint: UInt8[np.ndarray, "n h w 3"]
+    joint: UInt8[np.ndarray, "n s s c"]
     z: Float[np.ndarray, "n z"]
+    offset_size: Float[np.ndarray, " n"] | None
     seconds: float
 
 
@@ -159,10 +162,11 @@ def ablate(
     reference = _reference(settings, plan.reference)
     chosen = evaluation.choose_examples(len(pairs), plan.num_examples, plan.seed)
     task = answers.read_task(pairs, chosen, style, plan.direction)
+    _, mask = task.targets(model.joint)
     for setting in settings:
-        check_encoder(model.encoder, task.targets()[1], setting.search)
+        check_encoder(model.encoder, model.joint, mask, setting.search)
     found = find_all(model, task, settings, output / "cache", plan)
-    values = [measure(model, task, x.joint, x.z) for x in found]
+    values = [measure(model, task, x) for x in found]
     report = {
         "format_version": ablation_report.FORMAT_VERSION,
         "kind": ablation_report.SEARCHES,
@@ -171,7 +175,7 @@ def ablate(
         "versions": evaluation.versions(),
         "rows": list(_rows(settings, found, values, reference, plan.seed)),
     }
-    sheets.save(_sheet(settings, found), output / FIGURES["generated"])
+    sheets.save(_sheet(model, task, settings, found), output / FIGURES["generated"])
     figures = {"generated": FIGURES["generated"]}
     curves = ablation_curves.draw(report)
     if curves is not None:
@@ -216,10 +220,11 @@ def ablate_files(
     settings = make_settings(texts, base)
     loaded = complete.load_model(model)
     style = style or loaded.config["style"].split(",")[0]
+    answers.part_of(loaded.joint, style)  # refused before anything is prepared
     folder = find_or_prepare(
         data,
         Path(cache_dir).expanduser(),
-        size=loaded.models.gen.height,
+        size=loaded.joint.size,
         styles=[style],
     )
     facts = {"sweeps": list(texts), "search": dict(base)}
@@ -270,13 +275,13 @@ def _find_group(
         [dataclasses.asdict(search) for search in searches],
         plan.seed,
         plan.block_size,
-        task.direction,
+        task.given,
         cgan_jax.__version__,
     ]
     paths = answers.cache_paths(cache, "sweep", decides, task)
     missing = [i for i, path in enumerate(paths) if not path.is_file()]
     if missing:
-        targets, mask = task.targets()
+        targets, mask = task.targets(model.joint)
         stream = search_settings(
             model,
             targets[missing],
@@ -286,7 +291,7 @@ def _find_group(
             block_size=plan.block_size,
         )
         _save_blocks(stream, [paths[i] for i in missing], plan.block_size)
-    return _read_group(paths)
+    return _read_group(paths, has_offsets=searches[0].is_inner)
 
 
 def _save_blocks(
@@ -301,58 +306,65 @@ def _save_blocks(
             best = {
                 "joint": images.to_uint8(np.asarray(found.joint[:, 0])),
                 "z": np.asarray(found.z[:, 0]),
+                "offset_size": np.asarray(found.offset_size[:, 0]),
                 "seconds": np.array(each / len(found.z)),
             }
             array_cache.save(path, best)
         began = time.monotonic()
 
 
-def _read_group(paths: Sequence[Path]) -> list[Found]:
+def _read_group(paths: Sequence[Path], *, has_offsets: bool) -> list[Found]:
     arrays = array_cache.load_each(paths)
-    joint, z = (np.stack([x[name] for x in arrays], 1) for name in ("joint", "z"))
+    joint, z, offset_size = (
+        np.stack([x[name] for x in arrays], 1) for name in ("joint", "z", "offset_size")
+    )
     seconds = float(np.median([x["seconds"] for x in arrays]))
-    return [Found(*best, seconds) for best in zip(joint, z, strict=True)]
+    return [
+        Found(planes, latents, sizes if has_offsets else None, seconds)
+        for planes, latents, sizes in zip(joint, z, offset_size, strict=True)
+    ]
 
 
 # -------------------------------------------------------------------- yardsticks
 
 
-def measure(
-    model: Model,
-    task: Task,
-    joint: UInt8[np.ndarray, "n h w 3"],
-    z: Float[np.ndarray, "n z"],
-) -> _Values:
+def measure(model: Model, task: Task, found: Found) -> _Values:
     """What `ablation_report.YARDSTICKS` names, of each example.
 
     Args:
       model: for its D.
       task: the truth.
-      joint: the answers.
-      z: their latents.
+      found: the answers.
     """
-    drawn, photos = (jnp.asarray(x, jnp.float32) / 255 for x in images.split(joint))
+    joint = model.joint
+    drawn, photos = (
+        joint.part(jnp.asarray(found.joint, jnp.float32) / 255, name)
+        for name in (answers.part_of(joint, task.style), PHOTO)
+    )
     sketches, truth = (
         jnp.asarray(x, jnp.float32) / 255 for x in (task.sketches, task.photos)
     )
     disc = model.models.disc.clone(conv_fn=plain_conv)  # once: compiles at once
-    found = {
-        "sketch_kl": scores.sketch_kl(sketches, images.luma(drawn)),
+    planes = images.from_uint8(found.joint)
+    values = {
+        "sketch_kl": scores.sketch_kl(sketches, drawn),
         "photo_mse": jnp.square(photos - truth).mean((1, 2, 3)),
         "ssim_luma": scores.ssim(scores.grey(photos), scores.grey(truth)),
-        "perceptual": _perceptual(disc, model.variables.disc, images.from_uint8(joint)),
-        "mean_z2": jnp.square(z).mean(-1),
+        "perceptual": _perceptual(disc, model.variables.disc, planes),
+        "mean_z2": jnp.square(found.z).mean(-1),
     }
-    return {name: np.asarray(x, np.float64) for name, x in found.items()}
+    if found.offset_size is not None:
+        values["offset_size"] = found.offset_size
+    return {name: np.asarray(x, np.float64) for name, x in values.items()}
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _perceptual(
-    disc: Discriminator, variables: Any, joint: Float[Array, "n h w 3"]
+    disc: Discriminator, variables: Any, joint: Float[Array, "n s s c"]
 ) -> Float[Array, " n"]:
     """log(1 - D) of each, one after the other: few take no less memory than many."""
 
-    def judge(joint: Float[Array, "h w 3"]) -> Float[Array, ""]:
+    def judge(joint: Float[Array, "s s c"]) -> Float[Array, ""]:
         logits: Any = disc.apply(variables, joint[None], train=False)
         return losses.perceptual_loss(logits)[0]
 
@@ -368,7 +380,8 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     """A row for each setting, as JSON."""
     for i, setting in enumerate(settings):
-        differences = {n: x - values[reference][n] for n, x in values[i].items()}
+        shared = values[reference].keys() & values[i].keys()
+        differences = {n: values[i][n] - values[reference][n] for n in shared}
         passes = count_passes(setting.search)
         yield {
             "label": setting.label,
@@ -420,11 +433,15 @@ def _example_rows(
             yield _texts(setting) | {"name": name} | numbers
 
 
-def _sheet(settings: Sequence[Setting], found: Sequence[Found]) -> sheets.Picture:
+def _sheet(
+    model: Model, task: Task, settings: Sequence[Setting], found: Sequence[Found]
+) -> sheets.Picture:
     """A row for each setting: what it is, and what was generated for the first examples."""
+    names = [answers.part_of(model.joint, task.style), PHOTO]
     rows = []
     for setting, answer in zip(settings, found, strict=True):
-        pictures = [sheets.enlarge(joint) for joint in answer.joint[:_SHOWN]]
+        shown = images.from_uint8(answer.joint[:_SHOWN])
+        pictures = [sheets.enlarge(x) for x in model.joint.panels(shown, names)]
         lines = [f"{name}\n  {text}" for name, text in _texts(setting).items()]
         label = sheets.text_picture("\n".join(lines), len(pictures[0]))
         rows.append([label, *pictures])

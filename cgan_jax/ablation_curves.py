@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cgan_jax import sweeps
-from cgan_jax.ablation_report import YARDSTICKS
+from cgan_jax.ablation_report import YARDSTICKS, measured
 
 _PANEL = (3.0, 2.6)  # inches
 _DECADE = 10.0  # numbers that span at least this are drawn on a logarithmic axis
@@ -50,11 +50,12 @@ def draw(found: Mapping[str, Any]) -> Figure | None:
     names = swept_numbers(found)
     if not names:
         return None
-    size = _PANEL[0] * len(YARDSTICKS), _PANEL[1] * len(names)
+    shown = measured(found["rows"])
+    size = _PANEL[0] * len(shown), _PANEL[1] * len(names)
     figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(len(names), len(YARDSTICKS), squeeze=False)
+    panels = figure.subplots(len(names), len(shown), squeeze=False)
     for row, name in zip(panels, names, strict=True):
-        for axes, yardstick in zip(row, YARDSTICKS, strict=True):
+        for axes, yardstick in zip(row, shown, strict=True):
             _draw_panel(axes, found, name, yardstick)
         if len(lines(found, name)) > 1:
             row[0].legend(fontsize=6, frameon=False)
@@ -65,7 +66,7 @@ def _draw_panel(axes: Axes, found: Mapping[str, Any], name: str, kind: str) -> N
     for label, rows in lines(found, name).items():
         x = [row["values"][name] for row in rows]
         value, low, high = (
-            [_number(row["scores"][kind][key]) for row in rows]
+            [_number(row["scores"].get(kind, {}).get(key)) for row in rows]
             for key in ("value", "low", "high")
         )
         (line,) = axes.plot(x, value, "o-", markersize=3, label=label)

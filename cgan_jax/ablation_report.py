@@ -35,15 +35,17 @@ class Yardstick(NamedTuple):
 # fmt: off
 YARDSTICKS = {
     "sketch_kl": Yardstick("KL", "lower", 3,
-        f"D_KL(y || G) of ink in nats, epsilon {scores.KL_EPSILON}, of the true sketch y and the sketch half that the answer came with; not of a sketch drawn again, as `cgan-evaluate` has it."),
+        f"D_KL(y || G) of ink in nats, epsilon {scores.KL_EPSILON}, of the true sketch y and the sketch that the answer came with; not of a sketch drawn again, as `cgan-evaluate` has it."),
     "photo_mse": Yardstick("photo MSE", "lower", 4,
-        "Mean square error of the answer's photo half and the true photograph, in [0, 1]."),
+        "Mean square error of the answer's photograph and the true one, in [0, 1]."),
     "ssim_luma": Yardstick("SSIM, luma", "higher", 3,
         f"Structural similarity of the same two, on luma: Gaussian window of {scores.SSIM_WINDOW}x{scores.SSIM_WINDOW} pixels, sigma {scores.SSIM_SIGMA}."),
     "perceptual": Yardstick("log(1-D)", "lower", 3,
         "How little D takes the answer for a real pair: the paper's perceptual loss, unweighted, at most 0. A search that D steers is measured by what it minimizes."),
     "mean_z2": Yardstick("mean z²", "", 3,
         "Mean square of the answer's latent: 1/3 where it lies as those that G was trained on."),
+    "offset_size": Yardstick("offsets", "", 3,
+        "Root mean square of the offsets of G's inner layers, in standard deviations of their channels; of searches that have some."),
 }
 # fmt: on
 _ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
@@ -92,7 +94,7 @@ def _searches(found: Mapping[str, Any]) -> list[str]:
         reference = f"Paired differences from *{settings['reference']}*"
         parts.append(f"{reference}; bold where the interval leaves 0 out:")
         parts.append(_table(others, "differences", costs=False))
-    meanings = [f"- **{x.label}**: {x.meaning}" for x in YARDSTICKS.values()]
+    meanings = [f"- **{x.label}**: {x.meaning}" for x in measured(rows).values()]
     return [*parts, "\n".join([*meanings, _COSTS])]
 
 
@@ -132,11 +134,12 @@ def _search(found: Mapping[str, Any]) -> str:
 
 def _table(rows: Sequence[Mapping[str, Any]], what: str, *, costs: bool) -> str:
     names = list(rows[0]["texts"])
-    heads = [y.label + _ARROWS[y.better] for y in YARDSTICKS.values()]
+    shown = measured(rows)
+    heads = [y.label + _ARROWS[y.better] for y in shown.values()]
     lines = [[*names, *heads], ["---"] * len(names) + ["---:"] * len(heads)]
     for row in rows:
         cells = [_code(text) for text in row["texts"].values()]
-        cells += [_cell(row[what][n], y, what) for n, y in YARDSTICKS.items()]
+        cells += [_cell(row[what].get(n), y, what) for n, y in shown.items()]
         lines.append(cells)
     if costs:
         lines[0] += ["passes", "seconds"]
@@ -146,9 +149,14 @@ def _table(rows: Sequence[Mapping[str, Any]], what: str, *, costs: bool) -> str:
     return text_files.table_markdown(lines)
 
 
-def _cell(estimate: Mapping[str, Any], yardstick: Yardstick, what: str) -> str:
+def measured(rows: Sequence[Mapping[str, Any]]) -> dict[str, Yardstick]:
+    """The yardsticks that any of the rows has."""
+    return {n: y for n, y in YARDSTICKS.items() if any(n in x["scores"] for x in rows)}
+
+
+def _cell(estimate: Mapping[str, Any] | None, yardstick: Yardstick, what: str) -> str:
     """`0.312 [0.301, 0.322]`; `–` of what is not defined."""
-    if estimate["value"] is None:
+    if estimate is None or estimate["value"] is None:
         return "–"
     sign = "+" if what == "differences" else ""
     value, low, high = (

@@ -10,7 +10,8 @@ from jaxtyping import Float, UInt8
 
 from cgan_jax import answers as answering
 from cgan_jax import attributes, results, sheets
-from cgan_jax.answers import GENERATORS, LABELS, Answers, Task
+from cgan_jax.answers import Answers, Task
+from cgan_jax.joint import PHOTO
 
 _ROWS = 3  # at most, of the best, of the median and of the worst answers
 _FAILURES = 6  # answers, at most, that miss an attribute
@@ -81,7 +82,7 @@ def write_failures(
     sheets.save(sheets.grid(beside), output / f"{stem}_attributes_sheet.png")
     path = output / f"{stem}_attributes{results.FIGURE_SUFFIX}"
     path.unlink(missing_ok=True)  # of an earlier run
-    if method in GENERATORS:
+    if answering.generates(method):
         sheets.save(sheets.grid(alone), path)
 
 
@@ -119,18 +120,18 @@ def _write_generated(
     parts: Sequence[Sequence[int]],
 ) -> None:
     """A row for each part: of each example what every generator made of it."""
-    drawn = {name: found[name] for name in found if name in GENERATORS}
+    drawn = {name: found[name] for name in found if answering.generates(name)}
     if not drawn:
         path.unlink(missing_ok=True)  # of an earlier run
         return
     rows = [[cell for i in part for cell in _cells(drawn, i)] for part in parts]
-    labels = [LABELS[task.asked][name] for name in drawn]
+    labels = [answering.label(name, task.asked) for name in drawn]
     captions = labels * (len(rows[0]) // len(labels))
     sheets.save(sheets.captioned_grid(rows, captions), path)
 
 
 def _given(task: Task, i: int) -> UInt8[np.ndarray, "s s 3"]:
-    if task.given == "photo":
+    if task.given == PHOTO:
         return task.photos[i]
     return answering.in_colour(task.sketches[i])
 

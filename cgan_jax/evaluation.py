@@ -1,4 +1,4 @@
-"""Held-out halves completed and scored, beside what needs no model: files around `scores`."""
+"""Held-out pairs completed and scored, beside what needs no model: files around `scores`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from jaxtyping import Float, Int, UInt8
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import cgan_jax
@@ -28,9 +29,9 @@ from cgan_jax import (
     attributes,
     complete,
     faces,
-    images,
     intervals,
     model_files,
+    plots,
     results,
     scores,
 )
@@ -38,9 +39,7 @@ from cgan_jax import answers as answering
 from cgan_jax.answers import (
     CONDITIONAL,
     DIRECTIONS,
-    LABELS,
     METHODS,
-    MODEL,
     Answers,
     Means,
     Task,
@@ -48,6 +47,7 @@ from cgan_jax.answers import (
 from cgan_jax.baselines import conditional_files
 from cgan_jax.baselines.conditional_files import ConditionalModel
 from cgan_jax.dataset import GIVEN, Pairs, draw_pair, find_or_prepare, open_pairs
+from cgan_jax.joint import PHOTO
 from cgan_jax.model_files import Model
 from cgan_jax.projection import Search, check_encoder
 from cgan_jax.sources import Example
@@ -56,10 +56,14 @@ FACES, APPEARANCE = "dlib face descriptors", "HOG and colour histograms"
 NUM_REFERENCES = 1000  # photographs, at most, that realism is compared with
 NOT_DRAWN_AGAIN = "ready pairs cannot be drawn again: no score of their sketches"
 MIN_SET, MIN_FRECHET = 8, 500  # feature vectors on either side
+_LIKENESS = "ssim_luma"  # what realism is shown against
 _BLOCK = 64  # photographs whose features share a file of the cache
 
 FeatureFn = Callable[[np.ndarray], np.ndarray]
 _Values = dict[str, Float[np.ndarray, " n"]]
+# The scores, as JSON, of each method by its label, one after the other, by the title of
+# what they belong to.
+Paths = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +71,8 @@ class Plan:
     """What is scored, and by which draws.
 
     Attributes:
-      directions: of `DIRECTIONS`: which half is asked for.
-      methods: of `answers.METHODS`, in the order of the tables.
+      directions: of `DIRECTIONS`: which part is asked for.
+      methods: of `answers.METHODS`, or `model@CLOSENESS`, in the order of the tables.
       num_examples: drawn from the split; the same for all methods.
       num_answers: of the baselines that have several; for diversity.
       compare_to: the method whose scores the others' are paired with.
@@ -87,8 +91,9 @@ class Plan:
     use_faces: bool
 
     def __post_init__(self) -> None:
-        _check_names("method", self.methods, METHODS)
-        _check_names("direction", self.directions, DIRECTIONS)
+        _check_methods(self.methods)
+        unknown = [x for x in self.directions if x not in DIRECTIONS]
+        _refuse("direction", unknown, self.directions, DIRECTIONS)
         if self.compare_to not in self.methods:
             raise ValueError(
                 f"compare_to is {self.compare_to!r}: choose one of the methods, "
@@ -104,9 +109,18 @@ class Plan:
                 )
 
 
-def _check_names(what: str, names: Sequence[str], choices: Sequence[str]) -> None:
-    unknown = [name for name in names if name not in choices]
-    if unknown or not names:
+def _check_methods(methods: Sequence[str]) -> None:
+    unknown = [method for method in methods if not answering.is_method(method)]
+    _refuse("method", unknown, methods, METHODS)
+    labels = [answering.label(method, PHOTO) for method in methods]
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"a method is named twice: {', '.join(methods)}")
+
+
+def _refuse(
+    what: str, unknown: Sequence[str], given: Sequence[str], choices: Sequence[str]
+) -> None:
+    if unknown or not given:
         raise ValueError(
             f"unknown {what} {', '.join(unknown) or 'none'}: choose of "
             f"{', '.join(choices)}"
@@ -118,7 +132,7 @@ class Surroundings(NamedTuple):
 
     Attributes:
       features: functions from a picture to a vector, by their name in the tables.
-      references: true halves of the split that are no examples, for realism.
+      references: true pictures of the split that are no examples, for realism.
       people: photographs of people with two or more, for identification.
       galleries: which of them each example is compared with, one of each person.
       correct: the example's own person in its row; -1 where it has no other photograph.
@@ -226,7 +240,7 @@ def evaluate(
     `output` gets `scores.json`, `scores.md`, `examples.csv`, and for each direction and
     style a sheet of the best, median and worst answers beside the truth,
     `DIRECTION_STYLE_sheet.png`, and one without pictures of the data,
-    `DIRECTION_STYLE_generated.png`; of faces also `DIRECTION_STYLE_attributes_sheet.png`
+    `DIRECTION_STYLE_generated.png`; `realism_likeness.png`; of faces also `DIRECTION_STYLE_attributes_sheet.png`
     and `..._attributes_generated.png`, where the first method missed each attribute most.
     Completions and features are kept in `output/cache`, and read from there by a run that
     repeats them.
@@ -247,7 +261,7 @@ def evaluate(
       FacesError: faces shall be described and dlib is missing.
     """
     began = time.monotonic()
-    check(means, plan)
+    check(means, plan, pairs.styles)
     chosen = choose_examples(len(pairs), plan.num_examples, plan.seed)
     output.mkdir(parents=True, exist_ok=True)
     answer = answerer(means, output, plan)
@@ -272,12 +286,12 @@ def evaluate(
             seed=plan.seed,
         )
         table = tabulate(task, scored, plan)
-        if plan.use_faces and task.asked == "photo":
+        if plan.use_faces and task.asked == PHOTO:
             table = _with_attributes(table, output, task, found, plan.seed)
         scoring += time.monotonic() - scoring_began
         tables.append(table)
         rows += list(example_rows(task, scored))
-        quality = scored[next(iter(found))].values["ssim_luma"]
+        quality = scored[next(iter(found))].values[_LIKENESS]
         answer_sheets.write_examples(output, task, found, quality)
     total = time.monotonic() - began
     report = {
@@ -289,6 +303,7 @@ def evaluate(
         "tables": tables,
     }
     write(output / results.SCORES_FILE, report, rows)
+    write_realism(output, _realism_points(tables))
     return report
 
 
@@ -304,7 +319,8 @@ class Files(NamedTuple):
       cache_dir: holds the data sets that are prepared from sources.
       train_data: as `data`, for the baselines; `data` if not given.
       conditional: the folder of a published conditional GAN, or a workdir.
-      styles: of the sketches; those of the model that is read if not given.
+      styles: of the sketches; if not given those of the model that is read.
+      first_style: whether the first of these is enough.
     """
 
     model: str
@@ -315,6 +331,7 @@ class Files(NamedTuple):
     train_data: str | None = None
     conditional: str | None = None
     styles: Sequence[str] | None = None
+    first_style: bool = False
 
 
 def open_files(files: Files, plan: Plan) -> tuple[Means, Pairs]:
@@ -331,17 +348,17 @@ def open_files(files: Files, plan: Plan) -> tuple[Means, Pairs]:
         complete.load_conditional(files.conditional) if files.conditional else None
     )
     loaded = None
-    if drawing is None or MODEL in plan.methods:
+    if drawing is None or any(map(answering.asks_model, plan.methods)):
         loaded = complete.load_model(files.model)
     described = loaded or drawing
     assert described is not None
     wanted = list(files.styles or described.config["style"].split(","))
-    if loaded is not None and drawing is not None:
-        _check_alike(loaded, drawing, files.styles)
+    wanted = wanted[:1] if files.first_style else wanted
+    _check_styles(loaded, drawing, wanted)
     prepare = functools.partial(
         find_or_prepare,
         cache_dir=Path(files.cache_dir).expanduser(),
-        size=described.models.gen.height,
+        size=described.joint.size,
         styles=wanted,
     )
     pairs = open_pairs(prepare(files.data), files.split, wanted)
@@ -352,22 +369,31 @@ def open_files(files: Files, plan: Plan) -> tuple[Means, Pairs]:
     return Means(loaded, search, training, drawing), pairs
 
 
-def _check_alike(
-    model: Model, conditional: ConditionalModel, styles: Sequence[str] | None
+def _check_styles(
+    model: Model | None, conditional: ConditionalModel | None, styles: Sequence[str]
 ) -> None:
-    """Whether both answer the same sketches."""
-    size, other = model.models.gen.height, conditional.models.gen.height
-    if size != other:
-        raise ValueError(
-            f"--model is of {size} pixels, --conditional of {other}: compare models of one "
-            "size"
-        )
-    style, other_style = model.config["style"], conditional.config["style"]
-    if not styles and style != other_style:
-        raise ValueError(
-            f"--model was trained on {style}, --conditional on {other_style}: say by "
-            "--style which sketches both shall answer"
-        )
+    """Whether all models that are given answer the same sketches."""
+    if model is not None and conditional is not None:
+        size, other = model.joint.size, conditional.joint.size
+        if size != other:
+            raise ValueError(
+                f"--model is of {size} pixels, --conditional of {other}: compare models "
+                "of one size"
+            )
+    for style in styles:
+        _check_style(model, conditional, style)
+
+
+def _check_style(
+    model: Model | None, conditional: ConditionalModel | None, style: str
+) -> None:
+    try:
+        if model is not None:
+            answering.part_of(model.joint, style)
+        if conditional is not None:
+            answering.conditional_part(conditional, style)
+    except ValueError as error:
+        raise ValueError(f"{error}, by --style") from error
 
 
 def _open_training(folder: Path, styles: Sequence[str]) -> Pairs:
@@ -408,16 +434,27 @@ def answerer(means: Means, output: Path, plan: Plan) -> Callable[[str, Task], An
     )
 
 
-def check(means: Means, plan: Plan) -> None:
-    """Refuses a plan of which something is missing, as `evaluate` says."""
+def check(means: Means, plan: Plan, styles: Sequence[str]) -> None:
+    """Refuses a plan of which something is missing, as `evaluate` says.
+
+    Args:
+      means: what the methods answer with.
+      plan: what is scored.
+      styles: of the sketches.
+    """
     answering.check_means(plan.methods, means)
     check_faces(plan)
-    if MODEL in plan.methods:
+    if answering.CONDITIONAL in plan.methods:
+        assert means.conditional is not None  # as checked
+        for style in styles:
+            answering.conditional_part(means.conditional, style)
+    if any(map(answering.asks_model, plan.methods)):
         assert means.model is not None and means.search is not None  # as checked
-        for direction in plan.directions:
-            given = answering.given_half(direction)
-            mask = images.half_mask(means.model.models.gen.height, given)
-            check_encoder(means.model.encoder, mask, means.search)
+        for direction, style in itertools.product(plan.directions, styles):
+            joint = means.model.joint
+            sketch = answering.part_of(joint, style)
+            given = sketch if direction == "sketch2photo" else PHOTO
+            check_encoder(means.model.encoder, joint, joint.mask([given]), means.search)
 
 
 def check_faces(plan: Plan) -> None:
@@ -443,14 +480,12 @@ def surroundings(
     drawn = np.random.default_rng(plan.seed).choice(others, count, replace=False)
     all_features = {APPEARANCE: scores.appearance} | dict(features)
     rows, correct = np.zeros((len(chosen), 0), int), np.full(len(chosen), -1)
-    if plan.use_faces and task.asked == "photo":
+    if plan.use_faces and task.asked == PHOTO:
         all_features = {FACES: faces.describe} | all_features
         who = _identities(pairs, identities)
         rows, correct = galleries(who, chosen, plan.seed)
     shown, places = np.unique(rows, return_inverse=True)
-    read = functools.partial(
-        answering.read_halves, pairs, style=task.style, side=task.asked
-    )
+    read = functools.partial(answering.read_pictures, pairs, name=task.asked)
     return Surroundings(
         all_features,
         read(np.sort(drawn)),
@@ -506,7 +541,7 @@ def pixel_scores(pictures: UInt8[np.ndarray, "n s s 3"], task: Task) -> _Values:
     """SSIM and PSNR of each answer and the truth, on luma; of photographs in colour too."""
     x, y = (jnp.asarray(images, jnp.float32) / 255 for images in (pictures, task.truth))
     found = {}
-    if task.asked == "photo":
+    if task.asked == PHOTO:
         found = {"ssim": scores.ssim(x, y), "psnr": scores.psnr(x, y)}
     x, y = scores.grey(x), scores.grey(y)
     found |= {"ssim_luma": scores.ssim(x, y), "psnr_luma": scores.psnr(x, y)}
@@ -519,7 +554,7 @@ def sketch_scores(pictures: UInt8[np.ndarray, "n s s 3"], task: Task) -> _Values
     Of a photograph, it is drawn again at its own size; nothing of ready pairs, since how
     their sketches were drawn is not known.
     """
-    if task.asked == "sketch":
+    if task.asked != PHOTO:
         drawn = pictures[..., 0]
     elif task.style == GIVEN:
         return {}
@@ -602,11 +637,11 @@ def set_distances(
         y = references[name]
         if not (_enough(x) and _enough(y)):
             continue
-        kinds = {results.KERNEL: scores.kernel_distance}
+        kinds = {results.KERNEL: scores.kernel_distances}
         if min(len(x), len(y)) >= MIN_FRECHET:
-            kinds[results.FRECHET] = scores.frechet_distance
-        for kind, distance in kinds.items():
-            found[f"{kind}/{name}"] = intervals.set_distance(distance, x, y, seed=seed)
+            kinds[results.FRECHET] = scores.frechet_distances
+        for kind, distances in kinds.items():
+            found[f"{kind}/{name}"] = intervals.set_distance(distances, x, y, seed=seed)
     return found
 
 
@@ -666,7 +701,7 @@ def tabulate(task: Task, scored: Mapping[str, Scored], plan: Plan) -> dict[str, 
         "style": task.style,
         "methods": {
             method: {
-                "label": LABELS[task.asked][method],
+                "label": answering.label(method, task.asked),
                 "scores": estimates(found, seed),
             }
             for method, found in scored.items()
@@ -736,6 +771,52 @@ def differences(found: Scored, reference: Scored, seed: int) -> dict[str, Any]:
         if name in found.distances
     }
     return {name: results.to_json(x) for name, x in (values | distances).items()}
+
+
+def _realism_points(tables: Sequence[Mapping[str, Any]]) -> Paths:
+    """Of each table the scores of each method."""
+    return {
+        f"{table['direction']}, {table['style']}": {
+            method["label"]: [method["scores"]] for method in table["methods"].values()
+        }
+        for table in tables
+    }
+
+
+def write_realism(output: Path, paths: Paths) -> None:
+    """Writes `realism_likeness.png`, or removes that of an earlier run: see `draw_realism`."""
+    path = output / results.REALISM_FIGURE
+    figure = draw_realism(paths)
+    if figure is None:
+        path.unlink(missing_ok=True)
+    else:
+        figure.savefig(path, dpi=100)
+
+
+def draw_realism(paths: Paths) -> Figure | None:
+    """Realism against likeness: kernel distances, faces found, against luma SSIM.
+
+    Returns:
+      A row of panels for each score of realism, a column for each title; None without one.
+    """
+    every = [
+        of for methods in paths.values() for found in methods.values() for of in found
+    ]
+    names = dict.fromkeys(name for of in every for name in of)
+    shown = [x for x in names if x.partition("/")[0] in (results.KERNEL, "face_found")]
+    panels = {
+        results.axis_label(name): {
+            title: {
+                label: plots.Track(
+                    *(results.to_arrays(found, x) for x in (_LIKENESS, name))
+                )
+                for label, found in methods.items()
+            }
+            for title, methods in paths.items()
+        }
+        for name in shown
+    }
+    return plots.draw_tracks(panels, results.axis_label(_LIKENESS)) if panels else None
 
 
 def example_rows(task: Task, scored: Mapping[str, Scored]) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,6 @@ strokes it keeps.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,9 +18,9 @@ from absl import logging
 from jaxtyping import UInt8
 
 from cgan_jax import answer_sheets, evaluation, images, inputs, results, sheets
-from cgan_jax.answers import TRUE, Answers, Means, Task
+from cgan_jax.answers import TRUE, Answers, Means, Task, part_of
 from cgan_jax.dataset import GIVEN, Pairs
-from cgan_jax.drawings import DrawingError, prepare_drawing
+from cgan_jax.drawings import DrawingError, Seen, fit_square, read_drawing, reduce
 from cgan_jax.evaluation import FACES, FeatureFn, Plan, Scored, Surroundings
 from cgan_jax.input_files import InputFile
 
@@ -42,26 +41,35 @@ class Drawing(NamedTuple):
 
 
 def read_drawings(
-    files: Sequence[InputFile], size: int, reading: Mapping[str, Any]
+    files: Sequence[InputFile], means: Means, style: str, reading: Mapping[str, Any]
 ) -> tuple[list[Drawing], list[str]]:
     """The drawings, and the names of those that cannot be used: the log says why.
 
     Args:
       files: the pictures.
-      size: side of their sketches.
-      reading: options of `drawings.prepare_drawing`.
+      means: with a model, or a conditional GAN: drawings are brought to what it has seen.
+      style: the sketches that they stand for.
+      reading: options of `drawings.Seen.prepare`.
+
+    Raises:
+      ValueError: there is no model, it has no such sketches, or an option no such choice.
     """
-    prepare = functools.partial(prepare_drawing, size=size, **reading)
+    model = means.model or means.conditional
+    if model is None:
+        raise ValueError("drawings are brought to what a model has seen: give one")
+    seen = Seen.by(model.joint, model.config)
+    options = {"style": part_of(model.joint, style), **reading}
     found, unusable = [], []
     for path, name in files:
         try:
-            known = inputs.drawing_known(path, prepare)
+            grey = reduce(read_drawing(path))
+            sketch = seen.prepare(grey, **options).sketch
         except DrawingError as error:
             logging.error("%s", inputs.named(path, error))
             unusable.append(name)
             continue
-        sketch, _ = images.split(images.to_uint8(known.target))
-        found.append(Drawing(name, known.original, sketch[..., 0]))
+        original = sheets.grey_picture(fit_square(grey))
+        found.append(Drawing(name, original, images.to_uint8(sketch * 2 - 1)))
     return found, unusable
 
 
@@ -107,8 +115,8 @@ def compare(
     if not drawings:
         raise ValueError("none of the drawings can be used")
     plan = dataclasses.replace(plan, num_examples=len(drawings))
-    evaluation.check(means, plan)
     task = _task(drawings, pairs.styles[0])
+    evaluation.check(means, plan, [task.style])
     around = evaluation.surroundings(
         pairs, np.zeros(0, int), task, plan, {}, features or {}
     )

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from scipy import stats
 
 LEVEL = 0.95
 NUM_RESAMPLES = 4000  # of the examples, for a mean
 NUM_SUBSETS = 200  # of two sets, for a distance
-_Distance = Callable[[np.ndarray, np.ndarray], float]
+# Of parts of two sets: of the sets, and which of their vectors belong to each part.
+_Distances = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 class Estimate(NamedTuple):
@@ -103,7 +104,7 @@ class SetDistance(NamedTuple):
 
 
 def set_distance(
-    distance: _Distance,
+    distances: _Distances,
     x: Float[np.ndarray, "n d"],
     y: Float[np.ndarray, "m d"],
     *,
@@ -112,23 +113,21 @@ def set_distance(
     """A distance of two sets, with halves of both for its interval.
 
     Args:
-      distance: of two sets of feature vectors.
+      distances: of parts of two sets, such as `scores.kernel_distances`.
       x: feature vectors, at least four; a NaN row (no face was found) is left out.
       y: as x; independent of it.
       seed: of the halves. Rows are drawn before any is left out, so that sets of equal
         length are halved alike.
     """
     rng = np.random.default_rng(seed)
-    halves = np.array(
-        [
-            distance(
-                _described(x[_half(rng, len(x))]), _described(y[_half(rng, len(y))])
-            )
-            for _ in range(NUM_SUBSETS)
-        ]
+    halves = [(_half(rng, len(x)), _half(rng, len(y))) for _ in range(NUM_SUBSETS)]
+    whole = np.ones(len(x), bool), np.ones(len(y), bool)
+    parts_x, parts_y = map(np.stack, zip(whole, *halves, strict=True))
+    known_x, known_y = (~np.isnan(vectors).any(axis=1) for vectors in (x, y))
+    value, *others = distances(
+        x[known_x], y[known_y], parts_x[:, known_x], parts_y[:, known_y]
     )
-    whole, other = _described(x), _described(y)
-    return SetDistance(distance(whole, other), halves, len(whole))
+    return SetDistance(float(value), np.array(others), int(known_x.sum()))
 
 
 def distance_interval(found: SetDistance) -> Estimate:
@@ -156,12 +155,11 @@ def distance_difference(found: SetDistance, reference: SetDistance) -> Estimate:
     )
 
 
-def _described(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "m d"]:
-    return x[~np.isnan(x).any(axis=1)]
-
-
-def _half(rng: np.random.Generator, count: int) -> Int[np.ndarray, " half"]:
-    return rng.choice(count, count // 2, replace=False)
+def _half(rng: np.random.Generator, count: int) -> Bool[np.ndarray, " n"]:
+    """A random half of so many, as a mask."""
+    mask = np.zeros(count, bool)
+    mask[rng.choice(count, count // 2, replace=False)] = True
+    return mask
 
 
 def _percentiles(draws: Float[np.ndarray, " n"]) -> tuple[float, float]:

@@ -45,6 +45,18 @@ class Band(NamedTuple):
     high: Float[np.ndarray, " n"]
 
 
+class Track(NamedTuple):
+    """Places of one method, in their order; rows are values, lower ends, higher ends.
+
+    Attributes:
+      x: NaN where a value is not defined.
+      y: as x.
+    """
+
+    x: Float[np.ndarray, "3 n"]
+    y: Float[np.ndarray, "3 n"]
+
+
 def read_curves(workdir: Path) -> Curves:
     """All scalars of a run.
 
@@ -116,8 +128,7 @@ def draw(runs: dict[str, Curves]) -> Figure:
     for i, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, i + 1, title=name, xlabel="step")
         _draw_panel(axes, name, runs)
-    handles, labels = _legend_entries(figure)
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+    _add_legend(figure, columns)
     return figure
 
 
@@ -149,21 +160,69 @@ def draw_bands(panels: Mapping[str, Mapping[str, Mapping[str, Band]]]) -> Figure
       panels: the bands by their labels, by the x axis (a column of panels), by the y axis
         (a row of panels, which share it).
     """
+    figure, grid, across = _panel_grid(panels)
+    for row, columns in zip(grid, panels.values(), strict=True):
+        for axes, x_label in zip(row, across, strict=True):
+            _draw_bands(axes, columns.get(x_label, {}))
+    for axes, x_label in zip(grid[-1], across, strict=True):
+        axes.set_xlabel(x_label)
+    _add_legend(figure, min(_COLUMNS, grid.shape[1]))
+    return figure
+
+
+def draw_tracks(
+    panels: Mapping[str, Mapping[str, Mapping[str, Track]]], x_label: str
+) -> Figure:
+    """The figure of some scores against one of them; a track begins at its large marker.
+
+    Args:
+      panels: the tracks by their labels, by the title of a column of panels, by the y axis
+        of a row.
+      x_label: of the x axis, the same for all.
+    """
+    figure, grid, titles = _panel_grid(panels)
+    for row, columns in zip(grid, panels.values(), strict=True):
+        for axes, title in zip(row, titles, strict=True):
+            _draw_tracks(axes, columns.get(title, {}))
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontsize="small")
+    for axes in grid[-1]:
+        axes.set_xlabel(x_label)
+    _add_legend(figure, min(_COLUMNS, grid.shape[1]))
+    return figure
+
+
+def _panel_grid(
+    panels: Mapping[str, Mapping[str, Any]],
+) -> tuple[Figure, np.ndarray, list[str]]:
+    """Empty panels, a row for each y axis, and the names of the columns."""
     across = list(dict.fromkeys(x for columns in panels.values() for x in columns))
     size = _SMALL_PANEL[0] * len(across), _SMALL_PANEL[1] * len(panels)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(
         len(panels), len(across), sharex="col", sharey="row", squeeze=False
     )
-    for row, (y_label, columns) in zip(grid, panels.items(), strict=True):
+    for row, y_label in zip(grid, panels, strict=True):
         row[0].set_ylabel(textwrap.fill(y_label, _LABEL_LENGTH), fontsize="small")
-        for axes, x_label in zip(row, across, strict=True):
-            _draw_bands(axes, columns.get(x_label, {}))
-    for axes, x_label in zip(grid[-1], across, strict=True):
-        axes.set_xlabel(x_label)
+    return figure, grid, across
+
+
+def _add_legend(figure: Figure, columns: int) -> None:
     handles, labels = _legend_entries(figure)
-    figure.legend(handles, labels, loc="outside lower center", ncols=_COLUMNS)
-    return figure
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+
+
+def _draw_tracks(axes: Axes, tracks: Mapping[str, Track]) -> None:
+    for i, (label, track) in enumerate(tracks.items()):
+        x, y = track.x[0], track.y[0]
+        reach = {
+            "xerr": np.abs(track.x[1:] - x),
+            "yerr": np.abs(track.y[1:] - y),
+        }
+        axes.errorbar(x, y, **reach, color=f"C{i}", fmt="none", alpha=0.25, lw=0.8)
+        axes.plot(x, y, color=f"C{i}", marker=".", label=label)
+        axes.plot(x[:1], y[:1], color=f"C{i}", marker="o")
+    axes.grid(alpha=0.3)
 
 
 def _draw_bands(axes: Axes, bands: Mapping[str, Band]) -> None:

@@ -8,17 +8,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+from jaxtyping import Float
+
 from cgan_jax import ablation_report, attributes, intervals, scores, text_files
 
 FORMAT_VERSION = 1
 SCORES_FILE, FIGURE_SUFFIX = "scores.json", "_generated.png"
 DISTORTION_FILE, CURVES_FILE = "distortion.json", "distortion_curves.png"
+REALISM_FIGURE = "realism_likeness.png"
 FREEHAND_FILE, FREEHAND_FIGURE = "freehand.json", f"freehand{FIGURE_SUFFIX}"
 FREEHAND_SHOWN = 50  # drawings, at most, on a sheet
 UNDISTORTED = "none"  # the kind of what is not distorted, in place of one
 KERNEL, FRECHET, ATTRIBUTE = "kernel_distance", "frechet_distance", "attribute"
+_REALISM_CAPTION = {
+    REALISM_FIGURE: "Realism against likeness, with 95 % intervals: a point for each method, "
+    "or its way from no distortion, the large marker, to the strongest"
+}
 Kind = Literal["number", "percent", "thousandths"]
 FACTORS: dict[Kind, int] = {"number": 1, "percent": 100, "thousandths": 1000}
+ENDS = ("value", "low", "high")  # of an estimate as JSON
 
 
 class Score(NamedTuple):
@@ -114,6 +123,26 @@ def to_json(estimate: intervals.Estimate) -> dict[str, Any]:
     return told | {"num_examples": estimate.num_examples}
 
 
+def to_arrays(
+    scores_of: Sequence[Mapping[str, Any]], name: str
+) -> Float[np.ndarray, "3 n"]:
+    """One score of several methods, in the units of the tables: `ENDS` in their order.
+
+    Args:
+      scores_of: estimates as JSON, by the names of the scores.
+      name: of the score; NaN where it is missing or not defined.
+    """
+    nothing = dict.fromkeys(ENDS)
+    found = [[(of.get(name) or nothing)[end] for of in scores_of] for end in ENDS]
+    # None, what is not defined, becomes NaN.
+    return FACTORS[describe(name).kind] * np.array(found, np.float64)
+
+
+def axis_label(name: str) -> str:
+    """A score beside an axis: its head and its unit."""
+    return head(name) + (" (%)" if describe(name).kind == "percent" else "")
+
+
 def _to_number(value: float) -> float | str | None:
     if math.isnan(value):
         return None
@@ -143,6 +172,7 @@ def evaluation_markdown(found: Mapping[str, Any], figures: Mapping[str, str]) ->
     settings = found["settings"]
     lines = [f"## {_name(settings)}: {_examples(found)}", _describe_run(found)]
     lines += [f"Note: {note}" for note in found["notes"]]
+    lines += text_files.figures_markdown(_REALISM_CAPTION, figures)
     if _is_freehand(found):
         lines.append(_describe_drawings(settings))
     for table in found["tables"]:
@@ -283,8 +313,8 @@ def _describe_search(settings: Mapping[str, Any]) -> str:
     return (
         f"Search: best of {search['num_starts']} starts{encoder}, "
         f"{search['num_candidates']} "
-        f"candidates, {_steps(search)} steps, D's weight "
-        f"{search['perceptual_weight']:g}."
+        f"candidates, {search['num_steps']} steps, D's weight "
+        f"{search['perceptual_weight']:g}{_describe_inner(search)}."
     )
 
 
@@ -309,9 +339,11 @@ def _describe_models(settings: Mapping[str, Any]) -> str:
     return _join(told)
 
 
-def _steps(search: Mapping[str, Any]) -> str:
-    chunk = search.get("chunk_steps", 0)  # older scores know of none
-    return f"{'at most ' if chunk else ''}{search['num_steps']}"
+def _describe_inner(search: Mapping[str, Any]) -> str:
+    steps = search.get("inner_steps", 0)  # older scores know of none
+    if not steps:
+        return ""
+    return f"; then {steps} steps inside the generator, closeness {search['closeness']}"
 
 
 def _table_sections(table: Mapping[str, Any], compare_to: str) -> list[str]:
@@ -495,7 +527,8 @@ def _figures(found: Mapping[str, Any]) -> list[str]:
     """The files of the pictures that may be shown."""
     if _is_distortion(found):
         return list(_distortion_figures(found))
-    return [file for table in found["tables"] for file in _table_figures(found, table)]
+    of_tables = [f for table in found["tables"] for f in _table_figures(found, table)]
+    return [REALISM_FIGURE, *of_tables]
 
 
 def _table_figures(
@@ -520,7 +553,8 @@ def _distortion_figures(found: Mapping[str, Any]) -> dict[str, str]:
     """Captions of the pictures of distorted sketches, by their files."""
     labels = {row["method"]: row["label"] for row in found["rows"]}
     return {
-        CURVES_FILE: "Scores against the strength of each distortion; bands hold 95 % intervals"
+        CURVES_FILE: "Scores against the strength of each distortion; bands hold 95 % intervals",
+        **_REALISM_CAPTION,
     } | {
         generated_file(method): f"Generated from distorted sketches: {label}"
         for method, label in labels.items()

@@ -19,9 +19,10 @@ from matplotlib.figure import Figure
 
 from cgan_jax import answers as answering
 from cgan_jax import evaluation, plots, results, sheets, sketch_errors
-from cgan_jax.answers import LABELS, Answers, Means, Task
+from cgan_jax.answers import Answers, Means, Task
 from cgan_jax.dataset import Pairs
 from cgan_jax.evaluation import FeatureFn, Plan, Scored, Surroundings
+from cgan_jax.joint import PHOTO
 from cgan_jax.results import UNDISTORTED
 
 # Of `results.SCORES`: likeness, realism, and whether the given strokes are kept.
@@ -34,7 +35,6 @@ SHOWN = (
     "sketch_f",
 )
 _SHEET_COLUMNS = 8  # examples, at most
-_ENDS = ("value", "low", "high")  # of an estimate as JSON
 
 Strengths = Mapping[str, Sequence[float]]  # ascending, by kind of `sketch_errors.KINDS`
 
@@ -93,8 +93,9 @@ def measure(
     """Scores all methods on sketches of the pairs' first style at each strength.
 
     `output` gets `distortion.json`, `distortion.csv`, `distortion.md`,
-    `distortion_curves.png`, for each method that generates a sheet without pictures of the
-    data, `distortion_METHOD_generated.png`, and `sketches_sheet.png`, what was given.
+    `distortion_curves.png`, `realism_likeness.png`, for each method that generates a sheet
+    without pictures of the data, `distortion_METHOD_generated.png`, and
+    `sketches_sheet.png`, what was given.
     Completions and features are kept in `output/cache`: a run that was interrupted goes
     on where it stopped.
 
@@ -115,7 +116,7 @@ def measure(
       FacesError: faces shall be described and dlib is missing.
     """
     began = time.monotonic()
-    evaluation.check(means, plan)
+    evaluation.check(means, plan, pairs.styles[:1])
     chosen = evaluation.choose_examples(len(pairs), plan.num_examples, plan.seed)
     task = answering.read_task(pairs, chosen, pairs.styles[0])
     tasks = {point: distorted(task, point, plan.seed) for point in points(strengths)}
@@ -150,6 +151,7 @@ def measure(
     lines = list(_csv_lines(rows))
     evaluation.write(output / results.DISTORTION_FILE, report, lines, "distortion.csv")
     draw(report).savefig(output / results.CURVES_FILE, dpi=100)
+    evaluation.write_realism(output, realism_paths(report))
     return report
 
 
@@ -184,7 +186,7 @@ def _rows(
                 "kind": point.kind,
                 "strength": point.strength,
                 "method": method,
-                "label": LABELS["photo"][method],
+                "label": answering.label(method, PHOTO),
                 "scores": evaluation.estimates(found, seed),
                 "differences": {}
                 if point == _START
@@ -226,7 +228,7 @@ def _csv_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for row in rows:
         for name, estimate in row["scores"].items():
             change = row["differences"].get(name) or dict.fromkeys(estimate, "")
-            paired = {f"difference_{end}": change[end] for end in _ENDS}
+            paired = {f"difference_{end}": change[end] for end in results.ENDS}
             where = {key: row[key] for key in ("kind", "strength", "method")}
             yield where | {"score": name} | dict(estimate) | paired
 
@@ -236,28 +238,34 @@ def draw(report: Mapping[str, Any]) -> Figure:
     settings, rows = report["settings"], report["rows"]
     panels: dict[str, dict[str, dict[str, plots.Band]]] = {}
     for name in results.score_names(report):
-        unit = " (%)" if results.describe(name).kind == "percent" else ""
         for kind, meaning in settings["kinds"].items():
             of_kind = [row for row in rows if row["kind"] in (UNDISTORTED, kind)]
             bands = {
                 label: _band([row for row in of_kind if row["label"] == label], name)
                 for label in dict.fromkeys(row["label"] for row in rows)
             }
-            y_label = results.head(name) + unit
-            panels.setdefault(y_label, {})[f"{kind}: {meaning}"] = bands
+            panels.setdefault(results.axis_label(name), {})[f"{kind}: {meaning}"] = (
+                bands
+            )
     return plots.draw_bands(panels)
 
 
 def _band(rows: Sequence[Mapping[str, Any]], name: str) -> plots.Band:
     """One score of one method, in the units of the tables."""
-    factor = results.FACTORS[results.describe(name).kind]
-    nothing = dict.fromkeys(_ENDS)
-    points = [
-        [row["strength"], *((row["scores"].get(name) or nothing)[end] for end in _ENDS)]
-        for row in rows
-    ]
-    x, *ends = np.array(points, np.float64).T  # None, what is not defined, becomes NaN
-    return plots.Band(x, *(factor * values for values in ends))
+    x = np.array([row["strength"] for row in rows], np.float64)
+    return plots.Band(x, *results.to_arrays([row["scores"] for row in rows], name))
+
+
+def realism_paths(report: Mapping[str, Any]) -> evaluation.Paths:
+    """Of each kind of distortion the scores of each method, from none to the strongest."""
+    rows = report["rows"]
+    found: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    for kind, meaning in report["settings"]["kinds"].items():
+        paths = found.setdefault(f"{kind}: {meaning}", {})
+        for row in rows:
+            if row["kind"] in (UNDISTORTED, kind):
+                paths.setdefault(row["label"], []).append(row["scores"])
+    return found
 
 
 def _write_sheets(
@@ -268,7 +276,7 @@ def _write_sheets(
     """A row for each distortion: what was given, and what each method generated of it."""
     given = {point: answering.in_colour(task.sketches) for point, task in tasks.items()}
     sheets.save(_sheet(given), output / "sketches_sheet.png")
-    for method in answering.GENERATORS.intersection(found[_START]):
+    for method in filter(answering.generates, found[_START]):
         best = {point: of[method].pictures[:, 0] for point, of in found.items()}
         sheets.save(_sheet(best), output / results.generated_file(method))
 

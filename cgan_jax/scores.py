@@ -170,11 +170,37 @@ def kernel_distance(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) ->
       x: feature vectors, at least two.
       y: as x; independent of x.
     """
-    n, m = len(x), len(y)
-    within_x, within_y = _cubic(x, x), _cubic(y, y)
-    of_x = (within_x.sum() - np.trace(within_x)) / (n * (n - 1))
-    of_y = (within_y.sum() - np.trace(within_y)) / (m * (m - 1))
-    return float(of_x + of_y - 2 * _cubic(x, y).mean())
+    whole_x, whole_y = (np.ones((1, len(vectors)), bool) for vectors in (x, y))
+    return float(kernel_distances(x, y, whole_x, whole_y)[0])
+
+
+def kernel_distances(
+    x: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, "m d"],
+    parts_x: Bool[np.ndarray, "r n"],
+    parts_y: Bool[np.ndarray, "r m"],
+) -> Float[np.ndarray, " r"]:
+    """`kernel_distance` of many parts of two sets, from the kernels of the whole sets.
+
+    Args:
+      x: feature vectors.
+      y: as x.
+      parts_x: which of x belong to each part; at least two.
+      parts_y: likewise of y.
+    """
+    in_x, in_y = (part.astype(np.float64) for part in (parts_x, parts_y))
+    n, m = in_x.sum(1), in_y.sum(1)
+    across = ((in_x @ _cubic(x, y)) * in_y).sum(1) / (n * m)
+    return _mean_within(x, in_x) + _mean_within(y, in_y) - 2 * across
+
+
+def _mean_within(
+    x: Float[np.ndarray, "n d"], parts: Float[np.ndarray, "r n"]
+) -> Float[np.ndarray, " r"]:
+    """The mean kernel of two different vectors of each part."""
+    kernel, counts = _cubic(x, x), parts.sum(1)
+    np.fill_diagonal(kernel, 0)
+    return ((parts @ kernel) * parts).sum(1) / (counts * (counts - 1))
 
 
 def _cubic(
@@ -203,6 +229,17 @@ def frechet_distance(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) -
     between = np.sum((x.mean(0, np.float64) - y.mean(0, np.float64)) ** 2)
     spread_of_both = np.trace(covariance_x) + np.trace(covariance_y)
     return float(max(between + spread_of_both - 2 * overlap, 0))
+
+
+def frechet_distances(
+    x: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, "m d"],
+    parts_x: Bool[np.ndarray, "r n"],
+    parts_y: Bool[np.ndarray, "r m"],
+) -> Float[np.ndarray, " r"]:
+    """`frechet_distance` of many parts of two sets; as `kernel_distances`."""
+    parts = zip(parts_x, parts_y, strict=True)
+    return np.array([frechet_distance(x[of_x], y[of_y]) for of_x, of_y in parts])
 
 
 def _root(matrix: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:

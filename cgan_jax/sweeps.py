@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import csv
 import difflib
 import itertools
@@ -17,6 +16,10 @@ _KINDS = {
     int: "is no whole number",
     float: "is no finite number",
 }
+
+
+# Words that fields of numbers take besides, by their names without sections.
+_WORDS = {"closeness": ("auto",)}
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -34,8 +37,7 @@ def parse(texts: Sequence[str], fields: Mapping[str, Any]) -> dict[str, Values]:
     """The values of each field that is swept, each of the type of the field.
 
     Args:
-      texts: `FIELD=VALUE,VALUE`. A text that holds a comma stands in double quotes; lists
-        are written as in Python: `projection.blur_widths=(),(0,2)`.
+      texts: `FIELD=VALUE,VALUE`. A text that holds a comma stands in double quotes.
       fields: every field that there is, and a value of its type.
 
     Raises:
@@ -53,7 +55,9 @@ def parse(texts: Sequence[str], fields: Mapping[str, Any]) -> dict[str, Values]:
             )
         if name in found:
             raise ValueError(f"--sweep={text}: {name} is swept twice, join its values")
-        found[name] = _values(text, values, fields[name])
+        words = _WORDS.get(name.rpartition(".")[2])
+        kind = float if words else type(fields[name])
+        found[name] = _values(text, values, kind, words or ())
     return found
 
 
@@ -67,19 +71,13 @@ def _choices(name: str, fields: Mapping[str, Any]) -> str:
     return f"{hint} Choose of {', '.join(sorted(fields))}"
 
 
-def _values(text: str, values: str, like: Any) -> Values:
-    """What stands behind the `=`, in the type of the field's own value."""
+def _values(text: str, values: str, kind: type, words: Values) -> Values:
+    """What stands behind the `=`: words, or values of a type."""
+    parts = [part.strip() for part in next(csv.reader([values], skipinitialspace=True))]
     try:
-        if isinstance(like, list | tuple):
-            found = tuple(map(tuple, ast.literal_eval(f"[{values}]")))
-        else:
-            parts = next(csv.reader([values], skipinitialspace=True))
-            found = tuple(_value(part.strip(), type(like)) for part in parts)
-    except (ValueError, SyntaxError, TypeError) as error:
-        how = (
-            "write lists, such as (),(0,2)" if isinstance(like, list | tuple) else error
-        )
-        raise ValueError(f"--sweep={text}: {how}") from error
+        found = tuple(x if x in words else _value(x, kind) for x in parts)
+    except ValueError as error:
+        raise ValueError(f"--sweep={text}: {error}") from error
     for i, value in enumerate(found):
         if value in found[:i]:
             raise ValueError(f"--sweep={text}: {to_text(value)} stands there twice")
@@ -122,7 +120,4 @@ def to_text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:.12g}"
-    if isinstance(value, list | tuple):
-        inside = ",".join(map(to_text, value))
-        return f"({inside},)" if len(value) == 1 else f"({inside})"
     return str(value)

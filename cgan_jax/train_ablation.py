@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -74,10 +75,11 @@ def make_runs(
 def _make_run(
     config: ml_collections.ConfigDict, values: dict[str, Any], output: Path
 ) -> Run:
-    changed = config.copy_and_resolve_references()
+    changed = copy.deepcopy(config)  # values that follow from others still do
     run = Run(values, changed, output / "runs" / _folder_name(sweeps.label(values)))
     try:
-        changed.update_from_flattened_dict(values)
+        with changed.ignore_type():  # `closeness` takes a word or a number
+            changed.update_from_flattened_dict(values)
         kinds.of(changed)
         num_layers(changed.model.height)
         Search(**changed.projection)

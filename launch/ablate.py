@@ -63,8 +63,8 @@ flags.DEFINE_integer("seed", 0, "Seed of examples, starts, and intervals.")
 flags.DEFINE_integer("block_size", 1, "Examples searched for side by side.", 1)
 _OF_SEARCHES = (
     *("model", "data", "split", "style", "direction", "num_examples", "reference"),
-    *("seed", "block_size", "preset", "num_starts", "encoder_starts"),
-    *("num_candidates", "steps", "chunk_steps", "stall_tolerance"),
+    *("seed", "block_size"),
+    *(flag.name for flag in FLAGS.get_flags_for_module(searches.__name__)),
 )
 
 

@@ -36,7 +36,7 @@ flags.DEFINE_integer(
 flags.DEFINE_list(
     "methods",
     ["model", "nearest_kl", "nearest_l2", "mean", "random"],
-    "What answers: model, conditional, nearest_kl, nearest_l2, mean, random, true.",
+    f"What answers: {held_out.METHODS}, true.",
 )
 flags.DEFINE_string(
     "output", None, "Folder of the curves and the cache.", required=True

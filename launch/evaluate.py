@@ -11,7 +11,10 @@ FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(searches)
 flags.adopt_module_key_flags(held_out)
 flags.DEFINE_list(
-    "style", None, "Sketch styles, separated by commas; the model's if not given."
+    "style",
+    None,
+    "Sketch styles, separated by commas, that are given or asked for one after the other; "
+    "the model's if not given.",
 )
 flags.DEFINE_list(
     "direction",
@@ -22,7 +25,7 @@ flags.DEFINE_integer("num_examples", 500, "Pairs to complete, drawn by the seed.
 flags.DEFINE_list(
     "methods",
     ["model", "nearest_kl", "nearest_l2", "mean", "random", "true"],
-    "What is scored: model, conditional, nearest_kl, nearest_l2, mean, random, true.",
+    f"What is scored: {held_out.METHODS}, true.",
 )
 flags.DEFINE_string("compare_to", "model", "Method that the others are paired with.")
 flags.DEFINE_string(

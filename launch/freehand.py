@@ -26,7 +26,7 @@ flags.DEFINE_string(
 flags.DEFINE_list(
     "methods",
     ["model", "nearest_kl", "nearest_l2", "mean", "random"],
-    "What answers: model, conditional, nearest_kl, nearest_l2, mean, random.",
+    f"What answers: {held_out.METHODS}.",
 )
 flags.DEFINE_string(
     "output", None, "Folder of the sheets, the scores and the cache.", required=True
@@ -55,7 +55,8 @@ def _compare(output: Path) -> int:
     plan = held_out.plan(len(files))
     features, reading = held_out.features(), drawn.options()
     means, pairs = evaluation.open_files(held_out.files(), plan)
-    found, unusable = freehand.read_drawings(files, pairs.manifest["size"], reading)
+    style = pairs.styles[0]
+    found, unusable = freehand.read_drawings(files, means, style, reading)
     freehand.compare(
         means,
         found,

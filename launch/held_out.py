@@ -9,6 +9,10 @@ from cgan_jax.configs import default
 from cgan_jax.launch import searches
 
 FLAGS = flags.FLAGS
+METHODS = (
+    "model, model@CLOSENESS (from 0 to 1, or auto: the model under a closeness of its own), "
+    "conditional, nearest_kl, nearest_l2, mean, random"
+)
 flags.DEFINE_string(
     "model", "faces", "Bundled model, folder of a published one, or training workdir."
 )
@@ -45,9 +49,14 @@ _CACHE_DIR = default.get_config().data.cache_dir
 
 
 def files() -> Any:
-    """The `evaluation.Files` that the flags name; a command's --style is one or a list."""
+    """The `evaluation.Files` that the flags name.
+
+    A command's --style is a list of styles, or one: then the first of the model's is read
+    where none is given.
+    """
     from cgan_jax.evaluation import Files  # after the flags: --help stays fast
 
+    is_list = isinstance(FLAGS["style"].parser, flags.ListParser)
     style: str | list[str] | None = FLAGS.style
     return Files(
         FLAGS.model,
@@ -58,6 +67,7 @@ def files() -> Any:
         FLAGS.train_data,
         FLAGS.conditional,
         [style] if isinstance(style, str) else style,
+        first_style=not is_list,
     )
 
 

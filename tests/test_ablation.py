@@ -31,6 +31,7 @@ from cgan_jax.configs import default
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 BUDGET = {"num_starts": 16, "num_candidates": 2, "num_steps": 2}
+BUDGET |= {"inner_steps": 0, "inner_layers": 2}
 BASE = dict(default.get_config().projection) | BUDGET
 PLAN = Plan("sketch2photo", num_examples=3, reference="", seed=0, block_size=3)
 SWEEPS = ["projection.perceptual_weight=0,0.5,5", "projection.mass=ink"]
@@ -68,11 +69,11 @@ def few_draws():
     patch.undo()
 
 
-def ablate(pairs, output, texts=SWEEPS, **changes):
-    settings = ablation.make_settings(texts, BASE)
+def ablate(pairs, output, texts=SWEEPS, layout="halves", **changes):
+    model, settings = random_model(layout=layout), ablation.make_settings(texts, BASE)
     facts = {"sweeps": list(texts), "search": BASE}
     plan = dataclasses.replace(PLAN, **changes)
-    return ablation.ablate(random_model(), pairs, "xdog", settings, output, plan, facts)
+    return ablation.ablate(model, pairs, "xdog", settings, output, plan, facts)
 
 
 @pytest.fixture(scope="module")
@@ -103,44 +104,58 @@ def files(folder):
 # ------------------------------------------------------------------------ search
 
 
+@pytest.mark.parametrize("layout", ["halves", "planes"])
 @pytest.mark.parametrize(
-    ("direction", "sweep", "block_size"),
+    ("direction", "sweep", "inner_steps", "block_size"),
     [
-        ("sketch2photo", "projection.perceptual_weight=50,5000", 3),
-        ("photo2sketch", "projection.learning_rate=0.05,0.2", 2),
+        ("sketch2photo", "projection.perceptual_weight=0.5,5000", 0, 3),
+        ("photo2sketch", "projection.learning_rate=0.05,0.2", 0, 2),
+        ("sketch2photo", "projection.closeness=0.1,1", 2, 3),
     ],
 )
 def test_a_setting_finds_what_its_search_alone_finds(
-    pairs, tmp_path, direction, sweep, block_size
+    pairs, tmp_path, layout, direction, sweep, inner_steps, block_size
 ):
-    settings = ablation.make_settings([sweep], BASE)
+    base = BASE | {"inner_steps": inner_steps}
+    settings, model = ablation.make_settings([sweep], base), random_model(layout=layout)
     task = answers.read_task(pairs, np.array([0, 2, 3]), "xdog", direction)
     plan = dataclasses.replace(PLAN, direction=direction, block_size=block_size)
-    found = ablation.find_all(random_model(), task, settings, tmp_path, plan)
-    targets, mask = task.targets()
+    found = ablation.find_all(model, task, settings, tmp_path, plan)
+    targets, mask = task.targets(model.joint)
     for setting, got in zip(settings, found, strict=True):
         search, block = setting.search, {"seed": 0, "block_size": block_size}
-        alone = list(
-            block_search.search_targets(random_model(), targets, mask, search, **block)
-        )
+        alone = list(block_search.search_targets(model, targets, mask, search, **block))
         z = np.stack([x.z[0] for x in alone])
         # The rounding of another program, amplified by two steps.
         np.testing.assert_allclose(got.z, z, atol=1e-4, err_msg=setting.label)
         joint = images.to_uint8(np.stack([x.joint[0] for x in alone]))
         assert np.abs(got.joint.astype(int) - joint).max() <= 1
-    assert np.abs(found[-2].z - found[-1].z).max() > 0.01
+    one, other = (x.offset_size if inner_steps else x.z for x in found[-2:])
+    assert np.abs(one - other).max() > 0.01
 
 
-def test_a_sweep_over_a_number_traces_the_search_once(pairs, monkeypatch):
-    texts = ["projection.perceptual_weight=0.01,0.1,1,2,3"]
-    searches = [x.search for x in ablation.make_settings(texts, BASE)]
+@pytest.mark.parametrize(
+    ("sweep", "inner_steps"),
+    [
+        ("projection.perceptual_weight=0.01,0.1,1,2,3", 0),
+        ("projection.closeness=0.1,0.3,0.5,0.9,1", 2),
+        ("projection.inner_weight=1,2,4,8,16", 2),
+        ("projection.inner_learning_rate=0.01,0.05,0.1,0.2,0.4", 2),
+    ],
+)
+def test_a_sweep_over_a_number_traces_the_search_once(
+    pairs, monkeypatch, sweep, inner_steps
+):
+    base = BASE | {"inner_steps": inner_steps}
+    searches = [x.search for x in ablation.make_settings([sweep], base)]
+    chex.clear_trace_counter()
     once = chex.assert_max_traces(block_search.project, n=1)
     monkeypatch.setattr(block_search, "project", once)
     task = answers.read_task(pairs, np.arange(3), "xdog")
     found = list(
         block_search.search_settings(
             random_model(),
-            *task.targets(),
+            *task.targets(random_model().joint),
             searches,
             seed=0,
             block_size=1,
@@ -148,17 +163,17 @@ def test_a_sweep_over_a_number_traces_the_search_once(pairs, monkeypatch):
         )
     )
     assert [x.z.shape for x in found] == [(5, 2, 8)] * 3
-    assert len(np.unique(found[0].z.reshape(5, -1).round(5), axis=0)) == 5
+    joint = found[0].joint.reshape(5, -1)  # offsets move it, where z is the same
+    assert len(np.unique(joint.round(5), axis=0)) == 5
 
 
 def test_settings_of_different_structure_are_no_one_program(pairs):
     texts = ["projection.mass=ink,intensity"]
     searches = [x.search for x in ablation.make_settings(texts, BASE)]
     task = answers.read_task(pairs, np.arange(1), "xdog")
+    target, model = task.targets(random_model().joint), random_model()
     with pytest.raises(ValueError, match="2 structures"):
-        block_search.search_settings(
-            random_model(), *task.targets(), searches, seed=0, block_size=1
-        )
+        block_search.search_settings(model, *target, searches, seed=0, block_size=1)
 
 
 # ------------------------------------------------------------------------- files
@@ -225,7 +240,8 @@ def test_the_sheet_has_a_row_a_setting_and_nothing_but_answers(output, pairs):
         for j in range(3):
             top, left = 16 + 4 + i * 36, 40 + j * 68
             shown = sheet[top : top + 32 : 2, left : left + 64 : 2]
-            np.testing.assert_array_equal(shown, answer.joint[j])
+            want = random_model().joint.panels(images.from_uint8(answer.joint[j]))
+            np.testing.assert_array_equal(shown, want)
 
 
 def test_the_same_call_again_computes_nothing_and_leaves_the_same(
@@ -266,9 +282,9 @@ def test_what_a_kill_left_undone_is_done(output, pairs, tmp_path, monkeypatch):
 def test_another_search_is_found_anew(pairs, tmp_path):
     task = answers.read_task(pairs, np.arange(1), "xdog")
     for texts, seed in (
-        (["projection.noise=0.1"], 0),
-        (["projection.noise=0.2"], 0),
-        (["projection.noise=0.2"], 1),
+        (["projection.momentum=0.1"], 0),
+        (["projection.momentum=0.2"], 0),
+        (["projection.momentum=0.2"], 1),
     ):
         settings = ablation.make_settings(texts, BASE)
         plan = dataclasses.replace(PLAN, seed=seed)
@@ -279,25 +295,60 @@ def test_another_search_is_found_anew(pairs, tmp_path):
 # -------------------------------------------------------------------- yardsticks
 
 
-def test_the_truth_itself_is_the_best_answer(pairs):
-    task = answers.read_task(pairs, np.arange(5), "xdog")
-    truth = np.concatenate([answers.in_colour(task.sketches), task.photos], 2)
+@pytest.mark.parametrize("layout", ["halves", "planes"])
+def test_the_truth_itself_is_the_best_answer(pairs, layout):
+    task, model = (
+        answers.read_task(pairs, np.arange(5), "xdog"),
+        random_model(layout=layout),
+    )
+    parts = {"xdog": task.sketches, "photo": task.photos}
+    truth = model.joint.stack({k: images.from_uint8(x) for k, x in parts.items()})
     z = np.linspace(-1, 1, 40, dtype=np.float32).reshape(5, 8)
-    found = ablation.measure(random_model(), task, truth, z)
+    answer = ablation.Found(images.to_uint8(truth), z, None, 0.1)
+    found = ablation.measure(model, task, answer)
     np.testing.assert_allclose(found["sketch_kl"], 0, atol=1e-5)
     np.testing.assert_allclose(found["photo_mse"], 0, atol=1e-9)
     np.testing.assert_allclose(found["ssim_luma"], 1, atol=1e-5)
     np.testing.assert_allclose(found["mean_z2"], (z**2).mean(1), rtol=1e-5)
-    model = random_model()
+    assert "offset_size" not in found
     logits = jax.jit(
         lambda x: model.models.disc.apply(model.variables.disc, x, train=False)
     )
-    sigmoid = 1 / (
-        1 + np.exp(-np.asarray(logits(images.from_uint8(truth)), np.float64))
-    )
+    # As it would be saved, in 8 bits, the planes that were not given, too.
+    judged = logits(images.from_uint8(answer.joint))
+    sigmoid = 1 / (1 + np.exp(-np.asarray(judged, np.float64)))
     np.testing.assert_allclose(found["perceptual"], np.log(1 - sigmoid), rtol=1e-3)
-    worse = ablation.measure(model, task, 255 - truth, z)
+    answer = answer._replace(joint=255 - answer.joint, offset_size=np.ones(5))
+    worse = ablation.measure(model, task, answer)
     assert (worse["sketch_kl"] > 0.1).all() and (worse["photo_mse"] > 0.01).all()
+    assert worse["offset_size"].tolist() == [1] * 5
+
+
+@pytest.mark.parametrize("layout", ["halves", "planes"])
+def test_offsets_are_measured_where_a_search_has_some(pairs, tmp_path, layout):
+    texts = ["projection.inner_steps=0,2", "projection.closeness=0.1,1"]
+    report = ablate(pairs, tmp_path, texts, layout)
+    assert len(list((tmp_path / "cache").iterdir())) == 2 * 3  # two programs
+    names = [set(row["scores"]) for row in report["rows"]]
+    plain = set(ablation_report.YARDSTICKS) - {"offset_size"}
+    assert names == [plain, plain, *[plain | {"offset_size"}] * 2]
+    assert set(report["rows"][2]["differences"]) == plain
+    weak, close = (row["scores"]["offset_size"]["value"] for row in report["rows"][2:])
+    assert 0 < weak < close
+    assert [row["passes"]["alone"] for row in report["rows"]] == [26, 26, 34, 34]
+    text = (tmp_path / "ablation.md").read_text()
+    assert "| mean z² | offsets |" in text and "- **offsets**:" in text
+    assert "`0` | `0.1` |" in text and " – | 26 |" in text
+    with Image.open(tmp_path / "generated.png") as image:  # its sketch, its photograph
+        assert image.size == (4 + 36 + 3 * 68, 16 + 4 * 36 + 4)
+
+
+def test_auto_is_a_closeness_among_others(pairs, tmp_path):
+    texts = ["projection.inner_steps=1", "projection.closeness=0,auto,0.5"]
+    report = ablate(pairs, tmp_path, texts, num_examples=1)
+    told = [row["texts"]["closeness"] for row in report["rows"]]
+    assert told == ["0", "auto", "0.5"]
+    assert not (tmp_path / "curves.png").exists()  # a word has no place on an axis
 
 
 # --------------------------------------------------------------------- bad input
@@ -308,8 +359,12 @@ def test_the_truth_itself_is_the_best_answer(pairs):
     [
         (["train.beta1=0.5"], "no field 'train.beta1'"),
         (
-            ["projection.num_candidates=2,99", "projection.noise=0.1"],
-            "with num_candidates=99, noise=0.1, num_candidates is 99",
+            ["projection.num_candidates=2,99", "projection.momentum=0.1"],
+            "with num_candidates=99, momentum=0.1, num_candidates is 99",
+        ),
+        (
+            ["projection.closeness=0,2"],
+            "--sweep: with closeness=2, closeness is 2.0: give a number from 0 to 1",
         ),
     ],
 )
@@ -358,6 +413,10 @@ def estimate(value, half):
     }
 
 
+# Of searches without offsets.
+SCORED = [name for name in ablation_report.YARDSTICKS if name != "offset_size"]
+
+
 def made_up(texts, means):
     """A report of settings whose every score is made up."""
     settings = ablation.make_settings(texts, BASE)
@@ -366,9 +425,9 @@ def made_up(texts, means):
             "label": s.label,
             "values": s.values,
             "texts": ablation._texts(s),
-            "scores": dict.fromkeys(ablation_report.YARDSTICKS, estimate(mean, 0.1)),
+            "scores": dict.fromkeys(SCORED, estimate(mean, 0.1)),
             "differences": dict.fromkeys(
-                ablation_report.YARDSTICKS if i else [], estimate(mean - means[0], 0.1)
+                SCORED if i else [], estimate(mean - means[0], 0.1)
             ),
             "passes": {"alone": 1750},
             "seconds": 0.25,
@@ -416,7 +475,7 @@ def test_a_curve_for_each_number_and_a_line_for_each_of_the_rest():
     assert list(found)[:2] == ["num_steps=2, mass=ink", "num_steps=2, mass=intensity"]
     assert [len(rows) for rows in found.values()] == [3] * 4
     figure = ablation_curves.draw(report)
-    assert len(figure.axes) == 2 * len(ablation_report.YARDSTICKS)
+    assert len(figure.axes) == 2 * len(SCORED)
     first = figure.axes[0]
     line = first.get_lines()[0]
     assert line.get_xdata().tolist() == [0, 0.01, 1]
@@ -442,7 +501,7 @@ def test_decades_are_drawn_on_a_logarithmic_axis(values, scale):
 
 def test_without_a_number_there_are_no_curves():
     report = made_up(
-        ["projection.mass=ink,intensity", "projection.noise=0"], [1.0, 2.0]
+        ["projection.mass=ink,intensity", "projection.momentum=0"], [1.0, 2.0]
     )
     assert ablation_curves.draw(report) is None
 
@@ -474,7 +533,7 @@ def test_a_file_of_another_kind_is_named(tmp_path, text, message):
 
 
 def test_scores_that_are_not_defined_are_told_as_such():
-    report = made_up(["projection.noise=0,1"], [1.0, 2.0])
+    report = made_up(["projection.momentum=0,1"], [1.0, 2.0])
     none = results.to_json(intervals.Estimate(math.nan, math.nan, math.nan, 0))
     report["rows"][1]["scores"]["sketch_kl"] = none
     assert "| `1` | – | 2.0000" in ablation_report.markdown(report, {})
@@ -517,14 +576,14 @@ def test_the_command_prints_the_table(data, tmp_path):
         (["--data=nowhere"], "error: nowhere does not exist"),
         (
             ["--data=nowhere", "--sweep=projection.mass=inc"],
-            "error: --sweep: with noise=0, mass=inc, mass is 'inc': choose one of ink",
+            "error: --sweep: with momentum=0, mass=inc, mass is 'inc': choose one of ink",
         ),
         (["--train"], "error: --config is missing"),
         (["--train", "--config=tiny", "--seed=1"], "error: --seed: of searches"),
     ],
 )
 def test_the_command_explains_what_is_missing(tmp_path, flags, message):
-    result = run(tmp_path, "--sweep=projection.noise=0", *flags)
+    result = run(tmp_path, "--sweep=projection.momentum=0", *flags)
     assert result.returncode == 1
     assert message in result.stderr
     assert "Traceback" not in result.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import run_command
+from PIL import Image
 from tiny_archives import disc, encode
 from tiny_models import random_conditional, random_model, save_random_model
 
@@ -26,6 +27,7 @@ from cgan_jax.sources import Example
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 BUDGET = {"num_starts": 64, "num_candidates": 2, "num_steps": 2}
+BUDGET |= {"inner_steps": 2, "inner_layers": 2}
 SEARCH = Search(**dict(default.get_config().projection) | BUDGET)
 ROOT = Path(__file__).resolve().parents[1]
 ALL = tuple(answers.METHODS)
@@ -45,10 +47,11 @@ def plan(**changes):
     return Plan(**settings | changes)
 
 
-def evaluate(pairs, training, output, **changes):
+def evaluate(pairs, training, output, layout="halves", **changes):
     """By all methods, of models that are random."""
+    model, drawing = random_model(layout=layout), random_conditional(layout=layout)
     return evaluation.evaluate(
-        Means(random_model(), SEARCH, training, random_conditional()),
+        Means(model, SEARCH, training, drawing),
         pairs,
         output,
         plan(**changes),
@@ -75,10 +78,15 @@ def few_draws():
     patch.undo()
 
 
+@pytest.fixture(scope="module", params=["halves", "planes"])
+def layout(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def output(pairs, training, tmp_path_factory):
+def output(pairs, training, layout, tmp_path_factory):
     output = tmp_path_factory.mktemp("results") / "new" / "scores"
-    evaluate(pairs, training, output)
+    evaluate(pairs, training, output, layout)
     return output
 
 
@@ -192,7 +200,7 @@ def test_the_mean_and_the_nearest_come_from_the_training_split(output, training,
 
 
 def test_a_second_run_reads_completions_and_changes_no_score(
-    output, pairs, training, tmp_path, monkeypatch
+    output, pairs, training, layout, tmp_path, monkeypatch
 ):
     again = tmp_path / "again"
     shutil.copytree(output / "cache", again / "cache")
@@ -200,14 +208,14 @@ def test_a_second_run_reads_completions_and_changes_no_score(
     def fail(*args, **kwargs):
         raise AssertionError("completed anew")
 
-    monkeypatch.setattr(answers.complete, "search_targets", fail)
-    evaluate(pairs, training, again)
+    monkeypatch.setattr(answers.block_search, "search_targets", fail)
+    evaluate(pairs, training, again, layout)
     assert read_scores(again)["tables"] == read_scores(output)["tables"]
     assert read_rows(again) == read_rows(output)
 
 
 def test_an_interrupted_run_completes_what_is_missing(
-    output, pairs, training, tmp_path, monkeypatch
+    output, pairs, training, layout, tmp_path, monkeypatch
 ):
     again = tmp_path / "again"
     shutil.copytree(output / "cache", again / "cache")
@@ -215,14 +223,14 @@ def test_an_interrupted_run_completes_what_is_missing(
     assert len(completed) == 6
     for path in completed[:2]:
         path.unlink()
-    search, asked = answers.complete.search_targets, []
+    search, asked = answers.block_search.search_targets, []
 
     def count(model, targets, *args, **kwargs):
         asked.append(len(targets))
         return search(model, targets, *args, **kwargs)
 
-    monkeypatch.setattr(answers.complete, "search_targets", count)
-    evaluate(pairs, training, again)
+    monkeypatch.setattr(answers.block_search, "search_targets", count)
+    evaluate(pairs, training, again, layout)
     assert asked == [2]
     assert read_rows(again) == read_rows(output)
 
@@ -336,10 +344,9 @@ def test_realism_is_compared_with_photographs_that_are_no_examples(pairs):
             assert not (around.references == picture).all((1, 2, 3)).any()
 
 
-def test_photographs_are_turned_into_sketches(pairs, training, tmp_path):
-    report = evaluate(
-        pairs, training, tmp_path, directions=answers.DIRECTIONS, num_examples=8
-    )
+def test_photographs_are_turned_into_sketches(pairs, training, layout, tmp_path):
+    both = {"directions": answers.DIRECTIONS, "num_examples": 8}
+    report = evaluate(pairs, training, tmp_path, layout, **both)
     _, table = report["tables"]
     assert (table["style"], table["direction"]) == ("xdog", "photo2sketch")
     found = {m: method["scores"] for m, method in table["methods"].items()}
@@ -355,6 +362,156 @@ def test_photographs_are_turned_into_sketches(pairs, training, tmp_path):
     assert "conditional" not in found
     assert any("no answers to photo2sketch" in note for note in report["notes"])
     assert (tmp_path / "photo2sketch_xdog_generated.png").is_file()
+
+
+@pytest.fixture(scope="module")
+def two_styles(pairs, tmp_path_factory):
+    """The validation pairs in two styles, drawn of their small photographs."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "validation").mkdir()
+    for i in range(len(pairs)):
+        (folder / "validation" / f"{i}.png").write_bytes(encode(pairs[i]["photo"]))
+    output = tmp_path_factory.mktemp("data") / "two_styles"
+    dataset.prepare_pairs(str(folder), output, size=16, styles=["xdog", "fdog"])
+    return dataset.open_pairs(output, "validation", ["fdog", "xdog"])
+
+
+def test_a_model_of_several_styles_answers_each_and_is_asked_for_each(
+    two_styles, tmp_path
+):
+    model, methods = random_model(layout="planes"), ("model", "true")
+    both = plan(directions=answers.DIRECTIONS, methods=methods, num_examples=2)
+    report = evaluation.evaluate(Means(model, SEARCH), two_styles, tmp_path, both)
+    tables = [(table["direction"], table["style"]) for table in report["tables"]]
+    first, second = answers.DIRECTIONS
+    assert tables == [(d, s) for d in (first, second) for s in ("fdog", "xdog")]
+    for table in report["tables"][:2]:
+        assert table["methods"]["true"]["scores"]["ssim"]["value"] > 0.99
+    chosen = evaluation.choose_examples(len(two_styles), 2, 0)
+    given, found = set(), {}
+    for style in ("fdog", "xdog"):
+        task = answers.read_task(two_styles, chosen, style)
+        given |= {(style, sketch.tobytes()) for sketch in task.sketches}
+        task = answers.read_task(two_styles, chosen, style, "photo2sketch")
+        options = {"seed": 0, "block_size": 2}
+        answer = answers.completions(model, task, SEARCH, tmp_path / "cache", **options)
+        # The sketch that is asked for on the left, the same photograph on the right.
+        np.testing.assert_array_equal(answer.joint[:, :, :16], answer.pictures[:, 0])
+        assert answer.joint.shape == (2, 16, 32, 3)
+        found[style] = answer.joint
+    # What is asked of a photograph does not change the search.
+    completed = list((tmp_path / "cache").glob("completion_*"))
+    assert len(completed) == len(given) + len(chosen)
+    fdog, xdog = found.values()
+    np.testing.assert_array_equal(fdog[:, :, 16:], xdog[:, :, 16:])
+    assert (fdog[:, :, :16] != xdog[:, :, :16]).any()
+
+
+@pytest.mark.parametrize("layout", ["halves", "planes"])
+@pytest.mark.parametrize("direction", answers.DIRECTIONS)
+def test_a_target_holds_what_is_given_and_nothing_else(pairs, layout, direction):
+    joint = random_model(layout=layout).joint
+    task = answers.read_task(pairs, np.arange(3), "xdog", direction)
+    targets, mask = task.targets(joint)
+    assert targets.shape == (3, *joint.shape)
+    assert joint.known(mask) == (task.given,) != (task.asked,)
+    for name in joint.names:
+        shown = joint.part(targets, name)
+        if name != task.given:
+            assert not shown.any() and not joint.mask_of(mask, name).any()
+            continue
+        assert joint.mask_of(mask, name).all()
+        given = task.photos if name == "photo" else task.sketches
+        np.testing.assert_allclose(shown, given / 127.5 - 1, atol=1e-6)
+
+
+def test_a_style_finds_the_part_of_a_model_that_shows_it():
+    halves, planes = (random_model(layout=x).joint for x in ("halves", "planes"))
+    mixture, ready = (
+        dataclasses.replace(
+            halves,
+            parts=(dataclasses.replace(halves.parts[0], name=name), halves.parts[1]),
+        )
+        for name in ("sketch", "given")
+    )
+    assert answers.part_of(planes, "fdog") == "fdog"
+    assert answers.part_of(planes, "photo") == answers.part_of(halves, "photo")
+    assert answers.part_of(mixture, "fdog") == "sketch"
+    assert answers.part_of(halves, "given") == "xdog"  # ready pairs do not say
+    assert answers.part_of(ready, "xdog") == "given"
+    for joint, style, choices in (
+        (halves, "fdog", "xdog"),
+        (planes, "given", "xdog, fdog, photocopy"),
+    ):
+        message = f"no sketches in the style '{style}': choose one of {choices}$"
+        with pytest.raises(ValueError, match=message):
+            answers.part_of(joint, style)
+
+
+def test_the_model_answers_at_several_closenesses_side_by_side(pairs, layout, tmp_path):
+    methods = ("model@0", "model@auto", "model@1", "model", "mean")
+    training = dataset.open_pairs(pairs.folder, "train")
+    model = random_model(layout=layout)
+    settings = plan(methods=methods, compare_to="model@auto", num_examples=8)
+    means = Means(model, SEARCH, training)
+    report = evaluation.evaluate(means, pairs, tmp_path, settings)
+    (table,) = report["tables"]
+    assert [of["label"] for of in table["methods"].values()] == [
+        "contextual GAN, closeness 0",
+        "contextual GAN, closeness auto",
+        "contextual GAN, closeness 1",
+        "contextual GAN",
+        "mean training photograph",
+    ]
+    assert set(table["differences"]) == set(methods) - {"model@auto"}
+    assert len(list((tmp_path / "cache").glob("completion_*"))) == 4 * 8
+    options = {"cache": tmp_path / "cache", "count": 2, "seed": 0, "block_size": 2}
+    chosen = evaluation.choose_examples(len(pairs), 8, 0)
+    task = answers.read_task(pairs, chosen, "xdog")
+    closest = dataclasses.replace(SEARCH, closeness=1)
+    one, same, other = (
+        answers.answer(method, task, means._replace(search=search), **options)
+        for method, search in (
+            ("model@1", SEARCH),
+            ("model", closest),
+            ("model", SEARCH),
+        )
+    )
+    np.testing.assert_array_equal(one.pictures, same.pictures)
+    assert (one.pictures != other.pictures).any()
+    with Image.open(tmp_path / "sketch2photo_xdog_generated.png") as image:
+        # A row for the best, median and worst: two examples of four answers each.
+        assert image.size == (4 + 2 * 4 * 68, 16 + 4 + 3 * 36)
+
+
+def test_realism_is_drawn_against_likeness(pairs, training, fake_faces, tmp_path):
+    methods = ("conditional", "nearest_l2", "mean")
+    changes = {"methods": methods, "compare_to": "mean", "use_faces": True}
+    means = Means(None, None, training, random_conditional())
+    report = evaluation.evaluate(
+        means, pairs, tmp_path, plan(**changes, num_examples=8)
+    )
+    assert (tmp_path / "realism_likeness.png").is_file()
+    figure = evaluation.draw_realism(evaluation._realism_points(report["tables"]))
+    (found, kernel) = figure.axes
+    assert found.get_ylabel() == "face found ↑ (%)"
+    assert kernel.get_ylabel().startswith("kernel distance x 1000")
+    assert found.get_title() == "sketch2photo, xdog"
+    assert kernel.get_xlabel() == "SSIM, luma ↑"
+    (legend,) = figure.legends
+    labels = [answers.LABELS["photo"][method] for method in methods]
+    assert [text.get_text() for text in legend.get_texts()] == labels
+    for axes, score, factor in (
+        (found, "face_found", 100),
+        (kernel, "kernel_distance/HOG and colour histograms", 1000),
+    ):
+        lines = [x for x in axes.get_lines() if x.get_label() in labels]
+        for line, method in zip(lines, methods, strict=True):
+            assert line.get_xdata() == [value(report, method, "ssim_luma")]
+            assert line.get_ydata() == [factor * value(report, method, score)]
+    few = plan(methods=("mean",), compare_to="mean", num_examples=1)
+    evaluation.evaluate(means, pairs, tmp_path, few)
+    assert not (tmp_path / "realism_likeness.png").exists()  # nothing to show
 
 
 def test_a_photograph_of_the_training_set_finds_its_sketch(training):
@@ -390,6 +547,16 @@ def test_more_examples_than_pictures_names_both(pairs, training, tmp_path):
     [
         ({"methods": ("model", "best")}, "unknown method best: choose of model, "),
         ({"methods": ()}, "unknown method none"),
+        (
+            {"methods": ("model@2",)},
+            "method model@2: a closeness is a number from 0 to",
+        ),
+        (
+            {"methods": ("model@",)},
+            "method model@: a closeness is a number from 0 to 1",
+        ),
+        ({"methods": ("mean@1",)}, "unknown method mean@1: choose of model, "),
+        ({"methods": ("model@1", "model@1.0")}, "named twice: model@1, model@1.0"),
         ({"compare_to": "other"}, "compare_to is 'other'"),
         ({"directions": ("photo2photo",)}, "unknown direction photo2photo: choose of"),
         (
@@ -401,6 +568,33 @@ def test_more_examples_than_pictures_names_both(pairs, training, tmp_path):
 def test_a_plan_that_cannot_be_is_explained(changes, message):
     with pytest.raises(ValueError, match=message):
         plan(**changes)
+
+
+def test_a_search_without_inner_steps_has_no_closeness(pairs, tmp_path):
+    search = dataclasses.replace(SEARCH, inner_steps=0)
+    means, settings = Means(random_model(), search), plan(methods=("model", "model@1"))
+    with pytest.raises(
+        ValueError, match="'model@1' asks for a closeness, but the search"
+    ):
+        evaluation.evaluate(means, pairs, tmp_path / "out", settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_style_that_a_model_does_not_have_is_refused_before_the_first_answer(
+    two_styles, tmp_path
+):
+    means = Means(random_model(), SEARCH, None, random_conditional())
+    for method, message in (
+        ("model", "the model has no sketches in the style 'fdog': choose one of xdog"),
+        (
+            "conditional",
+            "the conditional GAN random takes xdog sketches, and these are",
+        ),
+    ):
+        settings = plan(methods=(method,), compare_to=method)
+        with pytest.raises(ValueError, match=message):
+            evaluation.evaluate(means, two_styles, tmp_path / "out", settings)
+    assert not list(tmp_path.iterdir())
 
 
 def test_identities_are_read_by_the_name_of_the_picture(tmp_path):

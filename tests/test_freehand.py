@@ -30,6 +30,7 @@ from cgan_jax.sources import Example
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 BUDGET = {"num_starts": 64, "num_candidates": 2, "num_steps": 2}
+BUDGET |= {"inner_steps": 2, "inner_layers": 2}
 SEARCH = Search(**dict(default.get_config().projection) | BUDGET)
 METHODS = ("model", "conditional", "nearest_kl", "mean")
 READING = {"invert": "auto", "fit": "letterbox", "frame": "keep", "match_lines": True}
@@ -90,14 +91,16 @@ def plan(**changes):
 
 
 def read(files):
-    found, unusable = freehand.read_drawings(files, 16, READING)
+    means = Means(random_model())
+    found, unusable = freehand.read_drawings(files, means, "xdog", READING)
     assert not unusable
     return found
 
 
-def compare(discs, files, output, **changes):
+def compare(discs, files, output, layout="halves", **changes):
     pairs, training = (dataset.open_pairs(discs, x) for x in ("validation", "train"))
-    means = Means(random_model(), SEARCH, training, random_conditional())
+    model = random_model(layout=layout)
+    means = Means(model, SEARCH, training, random_conditional())
     return freehand.compare(
         means, read(files), pairs, output, plan(**changes), reading=READING
     )
@@ -198,7 +201,7 @@ def test_a_second_run_completes_nothing_anew(
         raise AssertionError("completed anew")
 
     shutil.copytree(output / "cache", tmp_path / "cache")
-    monkeypatch.setattr(answers.complete, "search_targets", fail)
+    monkeypatch.setattr(answers.block_search, "search_targets", fail)
     again = compare(discs, files[::-1], tmp_path)
     (table,), (before,) = again["tables"], report["tables"]
     one, other = (x["methods"]["model"]["scores"]["sketch_kl"] for x in (table, before))
@@ -239,6 +242,41 @@ def test_the_document_has_a_section_with_the_sheet(output, tmp_path):
     assert "- against *conditional GAN*: " in text
     figures = [x.name for x in (tmp_path / "docs" / "figures").iterdir()]
     assert figures == ["results_drawn_freehand.png"]
+
+
+@pytest.mark.parametrize("layout", ["halves", "planes"])
+def test_the_model_answers_at_several_closenesses(discs, files, layout, tmp_path):
+    methods = ("model@0", "model@auto", "model@1", "conditional")
+    changes = {"methods": methods, "compare_to": "model@0", "use_faces": False}
+    report = compare(discs, files[:2], tmp_path, layout, **changes)
+    (table,) = report["tables"]
+    labels = [of["label"] for of in table["methods"].values()]
+    told = [f"contextual GAN, closeness {x}" for x in ("0", "auto", "1")]
+    assert labels == [*told, "conditional GAN"]
+    assert len(list((tmp_path / "cache").glob("completion_*"))) == 3 * 2
+    with Image.open(tmp_path / "freehand_generated.png") as image:
+        sheet = np.asarray(image)
+    # Of both drawings three joint images, of sketch and photograph, and one photograph.
+    assert sheet.shape == (16 + 4 + 36, 4 + 2 * (3 * 68 + 36), 3)
+    first, _, last = (sheet[20:52, 4 + i * 68 :][:, :64] for i in range(3))
+    assert (first != last).any()
+
+
+def test_drawings_become_the_sketches_that_they_stand_for(files):
+    means = Means(random_model(layout="planes"))
+    styles = ("xdog", "photocopy")
+    found = [freehand.read_drawings(files, means, x, READING)[0] for x in styles]
+    lines, toned = (np.stack([x.sketch for x in drawings]) for drawings in found)
+    assert (lines != toned).any((1, 2)).all()
+    alone = Means(conditional=random_conditional())
+    same, _ = freehand.read_drawings(files, alone, "xdog", READING)
+    np.testing.assert_array_equal(np.stack([x.sketch for x in same]), lines)
+    for nothing, style, message in (
+        (means, "xdog_solid", "no sketches in the style 'xdog_solid': choose one of"),
+        (Means(), "xdog", "what a model has seen: give one"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            freehand.read_drawings(files, nothing, style, READING)
 
 
 def test_the_true_photographs_cannot_be_asked_for(discs, files, tmp_path):

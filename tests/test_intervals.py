@@ -60,7 +60,9 @@ def test_the_interval_of_a_distance_is_as_wide_as_it_varies():
     distances, widths = [], []
     for seed in range(16):
         x, y = rng.normal(0.5, 1, (40, 3)), rng.normal(0, 1, (40, 3))
-        found = distance_interval(set_distance(scores.kernel_distance, x, y, seed=seed))
+        found = distance_interval(
+            set_distance(scores.kernel_distances, x, y, seed=seed)
+        )
         distances.append(found.value)
         widths.append(found.high - found.low)
         assert found.low < found.value < found.high
@@ -71,18 +73,48 @@ def test_vectors_without_a_face_are_left_out():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 20, 3))
     x[3] = np.nan
-    found = set_distance(scores.kernel_distance, x, y, seed=0)
+    found = set_distance(scores.kernel_distances, x, y, seed=0)
     assert found.num_examples == 19
-    assert found.value == scores.kernel_distance(np.delete(x, 3, 0), y)
+    assert found.value == pytest.approx(scores.kernel_distance(np.delete(x, 3, 0), y))
     assert np.isfinite(found.halves).all()
+
+
+@pytest.mark.parametrize("kind", ["kernel", "frechet"])
+def test_distances_of_halves_are_those_of_the_halves_alone(kind):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 3)), rng.normal(0.3, 1, (24, 3))
+    x[[3, 9]] = np.nan
+    many = {"kernel": scores.kernel_distances, "frechet": scores.frechet_distances}
+    found = set_distance(many[kind], x, y, seed=5)
+    one = {"kernel": by_definition, "frechet": scores.frechet_distance}[kind]
+    drawn = np.random.default_rng(5)
+    for half in found.halves:
+        parts = (z[drawn.choice(len(z), len(z) // 2, replace=False)] for z in (x, y))
+        described = (part[~np.isnan(part).any(1)] for part in parts)
+        assert half == pytest.approx(one(*described), rel=1e-10, abs=1e-12)
+
+
+def by_definition(x, y):
+    """Kernel by kernel, as in Binkowski et al. 2018, section 4."""
+
+    def mean(a, b):
+        kernels = [
+            (p @ q / len(p) + 1) ** 3
+            for i, p in enumerate(a)
+            for j, q in enumerate(b)
+            if a is not b or i != j
+        ]
+        return np.mean(kernels)
+
+    return mean(x, x) + mean(y, y) - 2 * mean(x, y)
 
 
 def test_the_difference_of_distances_is_paired():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 40, 3))
-    near = set_distance(scores.kernel_distance, x, y, seed=0)
-    same = set_distance(scores.kernel_distance, x, y, seed=0)
-    far = set_distance(scores.kernel_distance, x + 0.5, y, seed=0)
+    near = set_distance(scores.kernel_distances, x, y, seed=0)
+    same = set_distance(scores.kernel_distances, x, y, seed=0)
+    far = set_distance(scores.kernel_distances, x + 0.5, y, seed=0)
     nothing = distance_difference(same, near)
     assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
     assert distance_difference(far, near).value == pytest.approx(far.value - near.value)

@@ -133,6 +133,45 @@ def test_another_suffix_is_refused(run, tmp_path):
         plots.plot_runs([run], tmp_path / "curves.bmp")
 
 
+def test_tracks_lead_from_large_markers_through_panels_that_share_axes():
+    def track(x, y):
+        return plots.Track(
+            np.array([x, np.subtract(x, 1), np.add(x, 2)]), np.array([y] * 3)
+        )
+
+    way = track([1.0, 2.0, 4.0], [3.0, np.nan, 7.0])
+    panels = {
+        "first": {"a": {"one": way}, "b": {"other": track([5.0], [6.0])}},
+        "second": {"b": {"one": way}},
+    }
+    figure = plots.draw_tracks(panels, "likeness")
+    grid = np.array(figure.axes).reshape(2, 2)
+    assert [axes.get_title() for axes in grid.ravel()] == ["a", "b", "", ""]
+    assert [axes.get_xlabel() for axes in grid.ravel()] == ["", "", *["likeness"] * 2]
+    assert [axes.get_ylabel() for axes in grid[:, 0]] == ["first", "second"]
+    *_, path, start = grid[0, 0].get_lines()
+    assert path.get_label() == "one"
+    assert path.get_xdata().tolist() == [1, 2, 4]
+    assert (start.get_xdata(), start.get_ydata(), start.get_marker()) == ([1], [3], "o")
+    across = grid[0, 0].collections[0].get_segments()
+    np.testing.assert_array_equal(across[0], [[0, 3], [3, 3]])  # from low to high
+    assert not grid[1, 0].get_lines()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["one", "other"]
+
+
+@pytest.mark.parametrize("columns", [1, 2, 4])
+def test_the_legend_of_long_labels_lies_within_the_figure(columns):
+    track = plots.Track(np.ones((3, 1)), np.ones((3, 1)))
+    tracks = {f"nearest training photograph, number {i}": track for i in range(5)}
+    panels = {"y": {f"{i}": tracks for i in range(columns)}}
+    figure = plots.draw_tracks(panels, "x")
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    shown, whole = legend.get_window_extent(), figure.bbox
+    assert whole.x0 <= shown.x0 and shown.x1 <= whole.x1
+
+
 def test_bands_share_the_axes_of_their_rows_and_columns():
     x = np.array([0.0, 1.0, 3.0])
     one = plots.Band(x, x, x - 1, x + 1)

@@ -13,6 +13,7 @@ from tiny_models import random_conditional, random_model, save_random_model
 
 from cgan_jax import (
     answers,
+    array_cache,
     dataset,
     evaluation,
     faces,
@@ -28,6 +29,7 @@ from cgan_jax.robustness import Point
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 BUDGET = {"num_starts": 64, "num_candidates": 2, "num_steps": 2}
+BUDGET |= {"inner_steps": 2, "inner_layers": 2}
 SEARCH = Search(**dict(default.get_config().projection) | BUDGET)
 METHODS = ("model", "conditional", "nearest_kl", "mean")
 STRENGTHS = {"warp": [1.0, 4.0], "drop": [], "thicken": [2.0]}
@@ -61,9 +63,10 @@ def plan(**changes):
     return Plan(**settings | changes)
 
 
-def measure(discs, output, strengths=STRENGTHS, **changes):
+def measure(discs, output, strengths=STRENGTHS, layout="halves", **changes):
     pairs, training = (dataset.open_pairs(discs, x) for x in ("validation", "train"))
-    means = Means(random_model(), SEARCH, training, random_conditional())
+    model = random_model(layout=layout)
+    means = Means(model, SEARCH, training, random_conditional())
     return robustness.measure(means, pairs, output, plan(**changes), strengths)
 
 
@@ -97,6 +100,7 @@ def test_a_run_leaves_curves_tables_and_sheets(output):
         "distortion_conditional_generated.png",
         "distortion_curves.png",
         "distortion_model_generated.png",
+        "realism_likeness.png",
         "sketches_sheet.png",
     ]
 
@@ -184,13 +188,32 @@ def test_curves_begin_at_no_distortion_and_have_the_tables_units(report):
     assert line.get_ydata().tolist() == [100, 100, 100]  # percent
 
 
+def test_realism_is_drawn_against_likeness_along_the_strengths(report):
+    paths = robustness.realism_paths(report)
+    figure = evaluation.draw_realism(paths)
+    assert len(figure.axes) == 3 * 2  # faces and two kernel distances; warp and thicken
+    found = figure.axes[0]
+    assert found.get_title() == "warp: longest displacement, in pixels"
+    assert found.get_ylabel() == "face found ↑ (%)"
+    assert figure.axes[-1].get_xlabel() == "SSIM, luma ↑"
+    (legend,) = figure.legends
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == [answers.LABELS["photo"][method] for method in METHODS]
+    (line,) = [x for x in figure.axes[2].get_lines() if x.get_label() == labels[2]]
+    rows = [row(report, *point, "nearest_kl")["scores"] for point in POINTS[:3]]
+    first, *_ = (n for n in report["rows"][0]["scores"] if n.startswith("kernel"))
+    likeness = [scores["ssim_luma"]["value"] for scores in rows]
+    realism = [1000 * scores[first]["value"] for scores in rows]
+    assert line.get_xdata().tolist() == likeness
+    assert line.get_ydata().tolist() == realism
+
+
 def test_the_published_sheet_holds_what_was_generated_and_no_more(output, discs):
     with Image.open(output / "distortion_model_generated.png") as image:
         sheet = np.asarray(image)
-    joint = answers._read_completions(
-        sorted((output / "cache").glob("completion_*")), "photo"
-    )
-    known = {p.tobytes() for p in joint.pictures[:, 0]}
+    found = sorted((output / "cache").glob("completion_*"))
+    planes = np.stack([x["planes"] for x in array_cache.load_each(found)])
+    known = {planes[i, 0, ..., 3:].tobytes() for i in range(len(planes))}
     side = 32  # 16 pixels, enlarged twice
     shown = [
         sheet[4 + row * 36 :, 4 + column * 36 :][:side:2, :side:2]
@@ -211,7 +234,7 @@ def test_a_second_run_completes_nothing_anew(discs, output, report, monkeypatch)
     def fail(*args, **kwargs):
         raise AssertionError("completed anew")
 
-    monkeypatch.setattr(answers.complete, "search_targets", fail)
+    monkeypatch.setattr(answers.block_search, "search_targets", fail)
     fewer = {"warp": [4.0], "drop": [], "thicken": []}
     again = measure(discs, output.parent / "distorted", fewer)
     assert row(again, "warp", 4.0, "model") == row(report, "warp", 4.0, "model")
@@ -234,7 +257,25 @@ def test_the_document_has_a_section_with_the_curves(output, tmp_path):
     assert "](figures/results_distorted_distortion_curves.png)" in text
     assert "](figures/results_distorted_distortion_model.png)" in text
     assert "- **F-score**:" in text and "in the gallery" not in text
-    assert len(list((tmp_path / "docs" / "figures").iterdir())) == 3
+    assert "](figures/results_distorted_realism_likeness.png)" in text
+    assert len(list((tmp_path / "docs" / "figures").iterdir())) == 4
+
+
+@pytest.mark.parametrize("layout", ["halves", "planes"])
+def test_the_model_answers_at_several_closenesses(discs, layout, tmp_path):
+    methods = ("model@0", "model@auto", "model@1", "conditional")
+    changes = {"methods": methods, "compare_to": "conditional", "use_faces": False}
+    report = measure(discs, tmp_path, {"warp": [4.0]}, layout, **changes)
+    found = [(r["strength"], r["method"]) for r in report["rows"]]
+    assert found == [(strength, m) for strength in (0, 4) for m in methods]
+    curves = robustness.draw(report).axes[0].get_lines()
+    labels = [line.get_label() for line in curves]
+    told = [f"contextual GAN, closeness {x}" for x in ("0", "auto", "1")]
+    assert labels == [*told, "conditional GAN"]
+    sheets = {path.name for path in tmp_path.glob("distortion_*_generated.png")}
+    assert sheets == {f"distortion_{method}_generated.png" for method in methods}
+    one, other = (row(report, "warp", 4.0, f"model@{x}")["scores"] for x in (0, 1))
+    assert one["ssim_luma"]["value"] != other["ssim_luma"]["value"]
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,12 @@ def test_a_recipe_that_cannot_be_is_refused_before_the_first_run(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_closeness_may_be_a_word_in_some_runs(config, tmp_path):
+    runs = train_ablation.make_runs(config, ["projection.closeness=auto,0.5"], tmp_path)
+    assert [run.label for run in runs] == ["closeness=auto", "closeness=0.5"]
+    assert [run.config.projection.closeness for run in runs] == ["auto", 0.5]
+
+
 def test_a_folder_of_other_runs_is_left_alone(config, output):
     other = config.copy_and_resolve_references()
     other.train.learning_rate = 0.5
@@ -174,3 +180,8 @@ def test_labels_become_names_of_folders_each_its_own():
     assert names[0] == labels[0]
     assert len(set(names)) == 4
     assert not any("/" in name or len(name) > 140 for name in names)
+
+
+def test_a_swept_style_has_the_learning_rate_of_that_style(config, tmp_path):
+    runs = train_ablation.make_runs(config, ["data.style=xdog,fdog"], tmp_path)
+    assert [run.config.train.learning_rate for run in runs] == [2e-4, 1e-5]
