@@ -62,7 +62,8 @@ format: $(VENV)/.installed-test
 # On Linux, PyTorch comes with gigabytes of CUDA, which it does not need here; without:
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make bench
 bench: $(BENCH_VENV)/.installed
-	$(BENCH) benchmarks/train_step.py --turns=5 --devices=1,2
+	$(BENCH) benchmarks/check_peer.py --layout=planes,halves --filters=8
+	$(BENCH) benchmarks/train_step.py --turns=5
 	$(BENCH) benchmarks/step_profile.py --filters=32
 	$(BENCH) benchmarks/projection.py --growth --turns=4
 	$(BENCH) benchmarks/cold_start.py

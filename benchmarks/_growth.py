@@ -55,24 +55,25 @@ def measure(
 
     Each point is the median of `runs` whole searches, compiled before.
     """
-    from _sketches import example_sketches  # after the flags: --help stays fast
+    from _sketches import example_targets  # after the flags: --help stays fast
 
     from cgan_jax import model_files
-    from cgan_jax.complete import search_sketches
+    from cgan_jax.block_search import search_targets
     from cgan_jax.projection import Search
 
     model = model_files.load(model_name)
-    sketches = example_sketches(SKETCHES[-1], model.models.gen.height)
+    targets, mask = example_targets(SKETCHES[-1], model.models.gen.joint)
+
+    def find(count: int, budget: Search, size: int) -> None:
+        some = targets[:count]
+        for _ in search_targets(model, some, mask, budget, seed=seed, block_size=size):
+            pass  # one block is held at a time
 
     def by_candidates(count: int) -> None:
-        budget = Search(**search | {"num_candidates": count})
-        list(search_sketches(model, sketches[:1], budget, seed=seed, block_size=1))
+        find(1, Search(**search | {"num_candidates": count}), 1)
 
     def by_sketches(count: int) -> None:
-        budget = Search(**search)
-        some = sketches[:count]
-        for _ in search_sketches(model, some, budget, seed=seed, block_size=block_size):
-            pass  # one block is held at a time
+        find(count, Search(**search), block_size)
 
     return {
         "candidates": _time("candidates", by_candidates, CANDIDATES, runs, CANDIDATES),

@@ -26,7 +26,7 @@ class Curve:
     """What a preset has reached after so many steps.
 
     Attributes:
-      preset: its name.
+      preset: its name, and after an `@` the closeness, where it is not the preset's.
       steps: of every candidate, from 0.
       passes: of the generator for one sketch alone, forward and backward.
       scores: of each example after so many steps, by yardstick: (points, examples).
@@ -51,19 +51,30 @@ def measure(
 ) -> Iterator[Curve]:
     """Curves of searches on the same examples of the validation split."""
     from cgan_jax import answers, evaluation, model_files  # after the flags
-    from cgan_jax.configs import presets as searches
     from cgan_jax.dataset import open_pairs
-    from cgan_jax.projection import Search
 
     model = model_files.load(model_name)
-    style = model.config["style"]
+    style, *_ = model.config["style"].split(",")
     pairs = open_pairs(Path(data), "validation", [style])
     chosen = evaluation.choose_examples(len(pairs), num_examples, seed)
     task = answers.read_task(pairs, chosen, style)
     for preset in presets:
-        search = Search(**searches.get_projection(preset))
-        yield _follow(preset, model, task, search, block_size, seed)
+        yield _follow(preset, model, task, search_of(preset), block_size, seed)
         print(f"{preset} is done", file=sys.stderr)
+
+
+def search_of(preset: str) -> Any:
+    """The `Search` of a preset, with the closeness behind an `@` in the place of its own.
+
+    Raises:
+      ValueError: there is no such preset, or no such closeness.
+    """
+    from cgan_jax.configs import presets
+    from cgan_jax.projection import Search
+
+    name, at, closeness = preset.partition("@")
+    changes = {"closeness": closeness} if at else {}
+    return Search(**dict(presets.get_projection(name)) | changes)
 
 
 def _follow(
@@ -79,7 +90,7 @@ def _follow(
     starts = draw_starts(
         model.variables, jax.random.key(seed), models=model.models, search=search
     )
-    targets, mask = task.targets()
+    targets, mask = task.targets(model.models.gen.joint)
     found, seconds = [], []
     for first in range(0, len(targets), block_size):
         block = targets[first : first + block_size]
@@ -90,7 +101,7 @@ def _follow(
         )
         seconds.append(time.perf_counter() - began)
         found.append(joint[:, : len(block)])
-    scores = [_scores(joint, task) for joint in np.concatenate(found, axis=1)]
+    scores = [_scores(x, task, model) for x in np.concatenate(found, axis=1)]
     by_name = {name: np.stack([s[name] for s in scores]) for name in YARDSTICKS}
     each = float(np.median(seconds[1:] or seconds)) / block_size
     passes = [count_passes(search, step).alone for step in steps]
@@ -105,38 +116,44 @@ def _look(
     search: Any,
     steps: Sequence[int],
 ) -> np.ndarray:
-    """The best joint images after so many steps: (points, examples, h, w, 3)."""
+    """The best joint images after so many steps: (points, examples, s, s, c)."""
     import jax
     import jax.numpy as jnp
 
-    from cgan_jax.projection import advance_stages, begin, finish, guess
+    from cgan_jax.projection import advance, begin, finish, guess
 
-    y, m = jnp.asarray(targets), jnp.asarray(mask)
     fixed = {"models": model.models, "search": search}
-    guesses = guess(model.encoder, model.variables, y, m, **fixed)
-    state = begin(y, m, starts, search=search, guesses=guesses)
+    variables, y, m = model.variables, jnp.asarray(targets), jnp.asarray(mask)
+    guesses = guess(model.encoder, variables, y, m, **fixed)
+    state = begin(y, m, starts, guesses=guesses, **fixed)
     done, best = 0, []
     for step in steps:
-        state = advance_stages(
-            model.variables, y, m, state, first=done, num_steps=step - done, **fixed
+        state = advance(
+            variables, y, m, state, first=done, num_steps=step - done, **fixed
         )
         done = step
-        found = finish(model.variables, y, m, state, **fixed)
+        found = finish(variables, y, m, state, **fixed)
         best.append(jax.device_get(found.joint[:, 0]))
     return np.stack(best)
 
 
-def _scores(joint: np.ndarray, task: Any) -> dict[str, np.ndarray]:
+def _scores(planes: np.ndarray, task: Any, model: Any) -> dict[str, np.ndarray]:
     import jax.numpy as jnp
 
-    from cgan_jax import images, scores
+    from cgan_jax import scores
+    from cgan_jax.answers import part_of
+    from cgan_jax.joint import PHOTO
 
-    sketches, photos = (jnp.asarray(half + 1) / 2 for half in images.split(joint))
+    joint = model.models.gen.joint
+    sketches, photos = (
+        jnp.asarray(joint.part(planes, name) + 1) / 2
+        for name in (part_of(joint, task.style), PHOTO)
+    )
     truth, drawn = (
         jnp.asarray(x, jnp.float32) / 255 for x in (task.photos, task.sketches)
     )
     found = {
-        "sketch_kl": scores.sketch_kl(drawn, images.luma(sketches)),
+        "sketch_kl": scores.sketch_kl(drawn, sketches),
         "photo_mse": jnp.square(photos - truth).mean((1, 2, 3)),
         "ssim_luma": scores.ssim(scores.grey(photos), scores.grey(truth)),
     }

@@ -1,17 +1,34 @@
-"""What the benchmarks of a training step run, from the default configuration."""
+"""What the benchmarks run, from the configurations."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cgan_jax.configs import default
+from cgan_jax.configs import default, faces
+
+LAYOUTS = ("planes", "halves")
 
 
-def train_step(filters: int, batch: int, devices: int = 1) -> dict[str, Any]:
+def model(layout: str, filters: int) -> dict[str, Any]:
+    """Arguments of `make_models`: the paper's network, or the same on planes.
+
+    Planes hold every style of the configuration `faces`.
+    """
+    config = faces.get_config() if layout == "planes" else default.get_config()
+    return config.model.to_dict() | {
+        "layout": layout,
+        "base_filters": filters,
+        "styles": config.data.style.split(","),
+    }
+
+
+def train_step(
+    layout: str, filters: int, batch: int, devices: int = 1
+) -> dict[str, Any]:
     """Settings of a job of the workers; the rest is the paper's recipe."""
     config = default.get_config()
     return {
-        "model": config.model.to_dict() | {"base_filters": filters},
+        "model": model(layout, filters),
         "batch": batch,
         "devices": devices,
         "seed": config.seed,

@@ -28,10 +28,17 @@ import numpy as np
 from absl import flags
 from flax.traverse_util import flatten_dict
 
-from cgan_jax import images, model_files, parallel, runtime
-from cgan_jax.complete import search_sketches
-from cgan_jax.losses import contextual_loss, perceptual_loss
-from cgan_jax.models import GanPair, generate, make_models, sample_z
+from cgan_jax import model_files, parallel, runtime
+from cgan_jax.block_search import search_targets
+from cgan_jax.losses import image_distance, perceptual_loss
+from cgan_jax.models import (
+    GanPair,
+    Generator,
+    generate,
+    make_models,
+    recompute_statistics,
+    sample_z,
+)
 from cgan_jax.projection import Candidates, Search, draw_starts, project
 from cgan_jax.train_state import GanState, create_state, make_tx
 from cgan_jax.train_step import Recipe, train_step
@@ -64,15 +71,17 @@ def _begin(
     settings: Settings, axis_name: str | None
 ) -> tuple[Callable[..., Any], GanState, np.ndarray, jax.Array]:
     """A training step and its arguments; the peer is handed the same."""
-    height, batch = settings["model"]["height"], settings["batch"]
+    batch = settings["batch"]
     models = make_models(**settings["model"], axis_name=axis_name)
     tx = make_tx(settings["learning_rate"], settings["beta1"])
     key = jax.random.key(settings["seed"])
     state = create_state(models, tx, key)
     noise = np.random.default_rng(settings["seed"])
-    real = noise.uniform(-1, 1, (batch, height, 2 * height, 3)).astype(np.float32)
+    shape = (batch, *models.gen.joint.shape)
+    real = noise.uniform(-1, 1, shape).astype(np.float32)
     z = sample_z(jax.random.fold_in(key, state.step), batch, models.gen.z_dim)
-    _hand_over(settings, _variables(state), real=real, z=z)
+    drawn = models.gen.layout.to_image(jnp.asarray(real))
+    _hand_over(settings, _variables(state), real=drawn, z=z)
     step_fn = functools.partial(
         train_step,
         models=models,
@@ -124,13 +133,14 @@ def prepare_input_pipeline(settings: Settings) -> Job:
     from cgan_jax.input_pipeline import make_train_iterator
 
     flags.FLAGS.mark_as_parsed()  # grain reads one
-    pairs = open_pairs(settings["data"], "train", settings["styles"])
-    seed = settings["seed"]
+    joint = make_models(**settings["model"]).gen.joint
+    pairs = open_pairs(settings["data"], "train", settings["model"]["styles"])
+    given = {"batch_size": settings["batch"], "seed": settings["seed"]}
 
     def turn() -> _turns.Reply:
         # Anew each time: what an idle iterator has read ahead would cost nothing.
         start = time.perf_counter()
-        iterator = make_train_iterator(pairs, batch_size=settings["batch"], seed=seed)
+        iterator = make_train_iterator(pairs, joint, **given)
         for _ in range(settings["batches"]):
             next(iterator)
         seconds = time.perf_counter() - start
@@ -144,15 +154,16 @@ def prepare_search(settings: Settings) -> Job:
     """A step inside the compiled search: a long search less a short one."""
     models = make_models(**settings["model"])
     key = jax.random.key(settings["seed"])
-    variables = _variables(create_state(models, make_tx(0.0, 0.0), key))
+    variables = start_variables(models, key)
     short = Search(**settings["search"])
-    more = settings["more_steps"]
-    long = dataclasses.replace(short, num_steps=short.num_steps + more)
-    target = images.target_from_sketch(_sketches.example_sketches(1, models.gen.height))
-    mask = images.half_mask(models.gen.height, "sketch")
+    more, steps = settings["more_steps"], _varied_steps(short)
+    long = dataclasses.replace(short, **{steps: getattr(short, steps) + more})
+    known = _sketches.example_targets(1, models.gen.joint)
+    target, mask = map(jnp.asarray, known)
     # As many starts as candidates: every start is refined.
     starts = draw_starts(variables, key, models=models, search=short)
-    _hand_over(settings, variables, target=target, z=starts.z)
+    drawn = models.gen.layout.to_image(target)
+    _hand_over(settings, variables, target=drawn, z=starts.z)
 
     def find(search: Search) -> Candidates:
         found = project(variables, target, mask, starts, models=models, search=search)
@@ -166,54 +177,73 @@ def prepare_search(settings: Settings) -> Job:
         end = time.perf_counter()
         return {"seconds": ((end - middle) - (middle - begin)) / more}
 
-    weight = short.perceptual_weight
+    losses = functools.partial(_losses, variables, *known, models, short)
+    joint = jax.jit(functools.partial(generate, models.gen))(variables.gen, starts.z)
     found = find(short)
     find(long)
+    later = losses(found.joint[0], found.offset_size[0])
     return {
-        "first": _losses(variables, starts.z, target[0], mask, models, short).tolist(),
-        "later": np.sort(found.contextual + weight * found.perceptual)[0].tolist(),
+        "first": losses(joint, np.zeros(len(joint))).tolist(),
+        "later": np.sort(later).tolist(),
     }, turn
 
 
-@functools.partial(jax.jit, static_argnames=("models", "search"))
+def _varied_steps(search: Search) -> str:
+    """The field that says how many steps a search of one stage has."""
+    return "inner_steps" if search.inner_steps else "num_steps"
+
+
+def start_variables(models: GanPair, key: jax.Array) -> GanPair:
+    """Those of a run at its start, G's statistics as they are published."""
+    gen, disc = _variables(create_state(models, make_tx(0.0, 0.0), key))
+    recompute = jax.jit(recompute_statistics, static_argnums=0)
+    return GanPair(gen | recompute(models.gen, gen["params"], key), disc)
+
+
 def _losses(
     variables: GanPair,
-    z: jax.Array,
-    target: jax.Array,
-    mask: jax.Array,
+    target: np.ndarray,
+    mask: np.ndarray,
     models: GanPair,
     search: Search,
-) -> jax.Array:
-    """What the search minimizes, of every latent; by the public losses."""
-    joint = generate(models.gen, variables.gen, z)
-    contextual = contextual_loss(
-        joint,
-        jnp.broadcast_to(target, joint.shape),
-        mask,
+    joint: jax.Array,
+    offset_size: jax.Array,
+) -> np.ndarray:
+    """What a search of one stage minimizes, of every joint image; by the public losses."""
+    parts = models.gen.joint
+    (name,) = parts.known(mask)
+    generated = parts.view(joint, name)
+    distance = image_distance(
+        generated,
+        jnp.broadcast_to(parts.view(target, name), generated.shape),
+        jnp.asarray(parts.mask_of(mask, name)),
+        search.inner_distance if search.is_inner else search.distance,
         direction=search.direction,
         mass=search.mass,
         epsilon=search.epsilon,
-    )
+    ).mean(-1)
+    if search.is_inner:
+        squares = search.inner_layers * np.square(offset_size)
+        return search.inner_weight * distance + search.numbers.offset_penalty * squares
     logits = models.disc.apply(variables.disc, joint, train=False)
     perceptual = perceptual_loss(logits, search.perceptual_form)
-    return contextual + search.perceptual_weight * perceptual
+    return distance + search.perceptual_weight * perceptual
 
 
 def prepare_completion(settings: Settings) -> Job:
     """Many sketches through one model, in blocks as `cgan_jax.complete` makes them."""
     model = model_files.load(settings["name"])
+    gen: Generator = model.models.gen
     search, block = Search(**settings["search"]), settings["block_size"]
-    height = model.models.gen.height
-    key = jax.random.key(settings["seed"])
-    sketches = _sketches.example_sketches(settings["sketches"], height)
-    target = images.target_from_sketch(sketches)
-    z = sample_z(key, search.num_starts, model.models.gen.z_dim)
-    _hand_over(settings, model.variables, target=target, z=z)
+    targets, mask = _sketches.example_targets(settings["sketches"], gen.joint)
+    z = sample_z(jax.random.key(settings["seed"]), search.num_starts, gen.z_dim)
+    drawn = gen.layout.to_image(jnp.asarray(targets))
+    _hand_over(settings, model.variables, target=drawn, z=z)
 
     def turn() -> _turns.Reply:
         start = time.perf_counter()
-        found = search_sketches(
-            model, sketches, search, seed=settings["seed"], block_size=block
+        found = search_targets(
+            model, targets, mask, search, seed=settings["seed"], block_size=block
         )
         best = [float(candidates.contextual[0]) for candidates in found]
         return {"seconds": time.perf_counter() - start, "best": best}

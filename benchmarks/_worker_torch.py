@@ -66,14 +66,13 @@ def prepare_profile(settings: Settings) -> Job:
 def prepare_search(settings: Settings) -> Job:
     """The peer's search step, from the latents that the other side begins with."""
     start_from = _taken_over(settings)
-    search = _search(
-        settings,
-        _peer(settings, start_from),
-        peer_torch.mirrored(start_from["target"]),
-        torch.from_numpy(start_from["z"]),
-    )
+    peer = _peer(settings, start_from)
+    target = peer_torch.mirrored(start_from["target"])
+    z = torch.from_numpy(start_from["z"])
+    is_inner = settings["search"]["inner_steps"] > 0
+    search = (_inner_search if is_inner else _search)(settings, peer, target, z)
     first = search.loss().tolist()
-    for _ in range(settings["search"]["num_steps"]):
+    for _ in range(settings["search"]["inner_steps" if is_inner else "num_steps"]):
         search.step()
     later = search.loss().sort().values.tolist()
 
@@ -98,10 +97,8 @@ def prepare_completion(settings: Settings) -> Job:
     def complete(block: torch.Tensor, log_starts: torch.Tensor) -> list[float]:
         best = peer_torch.best_starts(log_starts, block, count, epsilon)
         target = block.repeat_interleave(count, 0)
-        search = _search(settings, peer, target, z[best.flatten()])
-        for _ in range(settings["search"]["num_steps"]):
-            search.step()
-        _, contextual, _ = search.score()
+        joint = _searched(settings, peer, target, z[best.flatten()])
+        contextual, _ = peer_torch.score(peer, joint, target, epsilon)
         return contextual.view(len(block), count).amin(1).tolist()
 
     def turn() -> _turns.Reply:
@@ -112,6 +109,22 @@ def prepare_completion(settings: Settings) -> Job:
         return {"seconds": time.perf_counter() - start, "best": best}
 
     return {}, turn
+
+
+def _searched(
+    settings: Settings, peer: peer_torch.Peer, target: torch.Tensor, z: torch.Tensor
+) -> torch.Tensor:
+    """Joint images after both stages of a search from these latents."""
+    stage: peer_torch.Search | peer_torch.InnerSearch
+    stage = _search(settings, peer, target, z)
+    for _ in range(settings["search"]["num_steps"]):
+        stage.step()
+    if settings["search"]["inner_steps"]:
+        stage = _inner_search(settings, peer, target, stage.z)
+        for _ in range(settings["search"]["inner_steps"]):
+            stage.step()
+    with torch.no_grad():
+        return stage.joint()
 
 
 def _taken_over(settings: Settings) -> dict[str, np.ndarray]:
@@ -125,14 +138,8 @@ def _peer(
     learning_rate: float = 0.0,
     beta1: float = 0.0,
 ) -> peer_torch.Peer:
-    model = settings["model"]
     return peer_torch.Peer(
-        weights,
-        base_filters=model["base_filters"],
-        z_dim=model["z_dim"],
-        height=model["height"],
-        learning_rate=learning_rate,
-        beta1=beta1,
+        weights, settings["model"], learning_rate=learning_rate, beta1=beta1
     )
 
 
@@ -142,6 +149,7 @@ def _search(
     target: torch.Tensor,
     z: torch.Tensor,
 ) -> peer_torch.Search:
+    """The first stage."""
     search = settings["search"]
     return peer_torch.Search(
         peer,
@@ -150,6 +158,25 @@ def _search(
         learning_rate=search["learning_rate"],
         perceptual_weight=search["perceptual_weight"],
         epsilon=search["epsilon"],
+    )
+
+
+def _inner_search(
+    settings: Settings,
+    peer: peer_torch.Peer,
+    target: torch.Tensor,
+    z: torch.Tensor,
+) -> peer_torch.InnerSearch:
+    """The second stage."""
+    search = settings["search"]
+    return peer_torch.InnerSearch(
+        peer,
+        target,
+        z,
+        layers=search["inner_layers"],
+        learning_rate=search["inner_learning_rate"],
+        weight=search["inner_weight"],
+        penalty=settings["offset_penalty"],
     )
 
 

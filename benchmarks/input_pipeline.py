@@ -4,9 +4,10 @@
     python benchmarks/input_pipeline.py
     python benchmarks/input_pipeline.py --data=prepared/faces --style=xdog,fdog
 
-Two processes take turns: `cgan_jax.input_pipeline` reads, decodes, mirrors and joins
-batches of a prepared data set; the other does training steps on a batch that is already
-there, as `train_step.py` measures them. Without `--data` it first draws smooth pictures
+Two processes take turns: `cgan_jax.input_pipeline` reads, decodes, mirrors and stacks
+batches of a prepared data set, every style of a picture among the planes of its joint
+image; the other does training steps on a batch that is already there, as `train_step.py`
+measures them. Without `--data` it first draws smooth pictures
 and prepares them, on all cores.
 
 Prints one JSON line and a table: pictures a second of either (median, [least, largest])
@@ -30,12 +31,12 @@ import _turns
 from _records import Record
 from absl import app, flags
 
-from cgan_jax.configs import default
+from cgan_jax.configs import faces
 
-_defaults = default.get_config()
+_defaults = faces.get_config()
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Prepared data set; its training pictures are read.")
-flags.DEFINE_list("style", _defaults.data.style, "Styles; several are mixed.")
+flags.DEFINE_list("style", _defaults.data.style, "Styles, a plane for each.")
 flags.DEFINE_integer("pictures", 512, "Pictures to prepare, without --data.", 1)
 flags.DEFINE_integer("size", _defaults.model.height, "Their side, without --data.", 8)
 flags.DEFINE_integer("filters", 32, "Base filters of the network.", 1)
@@ -89,10 +90,9 @@ def prepare(folder: Path) -> Record:
 
 def take_turns(data: Path, size: int) -> tuple[list[_turns.Reply], list[_turns.Reply]]:
     """Replies of the reading side and of the training side."""
-    settings = _settings.train_step(FLAGS.filters, FLAGS.batch)
-    settings["model"]["height"] = size
-    settings |= {"steps": 1, "batches": FLAGS.batches}
-    settings |= {"data": str(data), "styles": FLAGS.style}
+    settings = _settings.train_step("planes", FLAGS.filters, FLAGS.batch)
+    settings["model"] |= {"height": size, "styles": FLAGS.style}
+    settings |= {"steps": 1, "batches": FLAGS.batches, "data": str(data)}
     script = str(Path(__file__).with_name("_worker_ours.py"))
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())

@@ -18,9 +18,11 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from cgan_jax import complete, images, sample, sheets
+from cgan_jax import complete, sample, sheets
 from cgan_jax.dataset import Pairs, open_pairs
 from cgan_jax.faces import DETECTOR_SIDE
+from cgan_jax.joint import PHOTO
+from cgan_jax.model_files import Model
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", "faces", "Bundled model, published folder or workdir.")
@@ -39,6 +41,12 @@ def face_share(photos: np.ndarray) -> float:
         for photo in photos
     ]
     return float(np.mean([len(detect(np.asarray(image))) > 0 for image in enlarged]))
+
+
+def sampled_photos(model: Model, count: int) -> np.ndarray:
+    """uint8 `(n, s, s, 3)` of samples."""
+    pairs, names = sample.sample_pairs(model, count, seed=0), model.joint.names
+    return np.split(pairs, len(names), axis=2)[names.index(PHOTO)]
 
 
 def all_photos(pairs: Pairs) -> np.ndarray:
@@ -78,7 +86,7 @@ def main(_: list[str]) -> None:
     model = complete.load_model(FLAGS.model)
     train, test = (all_photos(open_pairs(FLAGS.data, x)) for x in ("train", "test"))
     chosen = np.random.default_rng(0).choice(len(test), FLAGS.num_samples, False)
-    photos = images.split(sample.sample_pairs(model, FLAGS.num_samples, seed=0))[1]
+    photos = sampled_photos(model, FLAGS.num_samples)
 
     samples = photos[: FLAGS.num_nearest]
     indices, distances = nearest(samples, train, 3)

@@ -1,8 +1,9 @@
 """The network, the losses, the training step and the search in plain PyTorch.
 
 The peer of `train_step.py` and `projection.py`: written as one would write it, in
-channels_last, with the passes, the update order and the float32 of `cgan_jax`. Imports no
-jax, and nothing of `cgan_jax` but arrays that the benchmarks hand over.
+channels_last, with the passes, the update order and the float32 of `cgan_jax`, in both of
+its layouts. Imports no jax, and nothing of `cgan_jax` but arrays that the benchmarks hand
+over. `check_peer.py` compares the two.
 
 PyTorch pads a stride-2 kernel of 5 by two before and one after, TensorFlow (and with it
 `cgan_jax`) by one before and two after. Both halves of the network are the same function
@@ -12,64 +13,127 @@ on mirrored pictures, so the weights are loaded mirrored and `mirrored` turns pi
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-_GRID = (4, 8)
 
+class Architecture(NamedTuple):
+    """The shapes of both networks.
 
-def _layers(height: int) -> int:
-    return int(math.log2(height // _GRID[0]))
+    Attributes:
+      base_filters: channels before the generator's last layer.
+      z_dim: size of the latent.
+      layers: of stride 2.
+      grid: height and width where the convolutions start.
+      channels: of a picture: 3 of halves, those of the joint image of planes.
+      kernel_size: of all convolutions.
+    """
+
+    base_filters: int
+    z_dim: int
+    layers: int
+    grid: tuple[int, int]
+    channels: int
+    kernel_size: int
+
+    @classmethod
+    def of(cls, model: Mapping[str, Any]) -> Architecture:
+        """From the arguments of `cgan_jax.models.make_models`."""
+        planes = model.get("layout") == "planes"
+        grid = (4, 4) if planes else (4, 8)
+        return cls(
+            base_filters=model["base_filters"],
+            z_dim=model["z_dim"],
+            layers=int(math.log2(model["height"] // grid[0])),
+            grid=grid,
+            channels=len(model["styles"]) + 3 if planes else 3,
+            kernel_size=model.get("kernel_size", 5),
+        )
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of the feature maps, those next to the image first."""
+        return [self.base_filters << i for i in range(self.layers)]
+
+    @property
+    def inner_shapes(self) -> list[tuple[int, int, int]]:
+        """Of the generator's feature maps of one picture, coarse to fine."""
+        rows, columns = self.grid
+        coarse = enumerate(reversed(self.widths))
+        return [(width, rows << i, columns << i) for i, width in coarse]
+
+    @property
+    def padding(self) -> int:
+        """Of the convolutions, before; one less after where the kernel is odd."""
+        return (self.kernel_size - 1) // 2
+
+    def conv(self, wide: int, narrow: int, *, bias: bool) -> nn.Conv2d:
+        """Half the size: `wide` channels of the larger picture, `narrow` of the smaller."""
+        return nn.Conv2d(wide, narrow, self.kernel_size, 2, self.padding, bias=bias)
+
+    def deconv(self, narrow: int, wide: int, *, bias: bool) -> nn.ConvTranspose2d:
+        """Twice the size, likewise."""
+        k, padding = self.kernel_size, self.padding
+        rest = 2 - k + 2 * padding
+        return nn.ConvTranspose2d(narrow, wide, k, 2, padding, rest, bias=bias)
 
 
 class Generator(nn.Module):
-    """`(n, z_dim)` -> `(n, 3, height, 2 * height)` in [-1, 1]."""
+    """`(n, z_dim)` -> pictures `(n, channels, h, w)` in [-1, 1]."""
 
-    def __init__(self, base_filters: int, z_dim: int, height: int) -> None:
+    def __init__(self, of: Architecture) -> None:
         super().__init__()
-        layers = _layers(height)
-        widths = [base_filters << i for i in reversed(range(layers))]
-        self.linear = nn.Linear(z_dim, widths[0] * _GRID[0] * _GRID[1], bias=False)
-        self.first = nn.Sequential(nn.BatchNorm2d(widths[0]), nn.ReLU())
-        blocks: list[nn.Module] = []
-        for wide, narrow in pairwise(widths):
-            blocks += [
-                nn.ConvTranspose2d(wide, narrow, 5, 2, 2, 1, bias=False),
-                nn.BatchNorm2d(narrow),
-                nn.ReLU(),
-            ]
-        blocks += [nn.ConvTranspose2d(widths[-1], 3, 5, 2, 2, 1), nn.Tanh()]
-        self.blocks = nn.Sequential(*blocks)
+        self.grid = of.grid
+        widths = of.widths[::-1]
+        rows, columns = of.grid
+        self.linear = nn.Linear(of.z_dim, widths[0] * rows * columns, bias=False)
+        inner = [nn.Sequential(nn.BatchNorm2d(widths[0]), nn.ReLU())]
+        for narrow, wide in pairwise(widths):
+            deconv = of.deconv(narrow, wide, bias=False)
+            inner.append(nn.Sequential(deconv, nn.BatchNorm2d(wide), nn.ReLU()))
+        self.inner = nn.ModuleList(inner)
+        self.image = nn.Sequential(
+            of.deconv(widths[-1], of.channels, bias=True), nn.Tanh()
+        )
+        for i, width in enumerate(widths):
+            self.register_buffer(f"std_{i}", torch.ones(width, 1, 1))
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        x = self.linear(z).view(len(z), -1, *_GRID)
+    def forward(
+        self, z: torch.Tensor, offsets: Sequence[torch.Tensor] = ()
+    ) -> torch.Tensor:
+        """Offsets move the first inner layers, in units of each channel's deviation."""
+        x = self.linear(z).view(len(z), -1, *self.grid)
         x = x.contiguous(memory_format=torch.channels_last)
-        return self.blocks(self.first(x))
+        for i, layer in enumerate(self.inner):
+            x = layer(x)
+            if i < len(offsets):
+                x = torch.addcmul(x, self.get_buffer(f"std_{i}"), offsets[i])
+        return self.image(x)
 
 
 class Discriminator(nn.Module):
-    """`(n, 3, height, 2 * height)` -> `(n,)` logits."""
+    """Pictures `(n, channels, h, w)` -> `(n,)` logits."""
 
-    def __init__(self, base_filters: int, height: int) -> None:
+    def __init__(self, of: Architecture) -> None:
         super().__init__()
-        layers = _layers(height)
         blocks: list[nn.Module] = [
-            nn.Conv2d(3, base_filters, 5, 2, 2),
+            of.conv(of.channels, of.base_filters, bias=True),
             nn.LeakyReLU(0.2),
         ]
-        for i in range(1, layers):
-            narrow, wide = base_filters << (i - 1), base_filters << i
+        for wide, narrow in pairwise(of.widths):
             blocks += [
-                nn.Conv2d(narrow, wide, 5, 2, 2, bias=False),
-                nn.BatchNorm2d(wide),
+                of.conv(wide, narrow, bias=False),
+                nn.BatchNorm2d(narrow),
                 nn.LeakyReLU(0.2),
             ]
         self.blocks = nn.Sequential(*blocks)
-        self.linear = nn.Linear((base_filters << (layers - 1)) * _GRID[0] * _GRID[1], 1)
+        self.linear = nn.Linear(math.prod(of.inner_shapes[0]), 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.linear(self.blocks(x).flatten(1))[:, 0]
@@ -79,11 +143,9 @@ class Peer:
     """Both networks with their optimizers.
 
     Args:
-      weights: the parameters and running averages of `cgan_jax`, by name
-        (`gen/params/linear/kernel`, ...).
-      base_filters: channels before the generator's last layer.
-      z_dim: size of the latent.
-      height: of the joint image.
+      weights: the parameters, running averages and, where there are any, channels'
+        deviations of `cgan_jax`, by name (`gen/params/linear/kernel`, ...).
+      model: the arguments of `cgan_jax.models.make_models`.
       learning_rate: of both Adams in training.
       beta1: of both Adams in training.
     """
@@ -91,17 +153,16 @@ class Peer:
     def __init__(
         self,
         weights: dict[str, np.ndarray],
+        model: Mapping[str, Any],
         *,
-        base_filters: int,
-        z_dim: int,
-        height: int,
         learning_rate: float,
         beta1: float,
     ) -> None:
-        self.gen = Generator(base_filters, z_dim, height)
-        self.disc = Discriminator(base_filters, height)
-        _load_generator(self.gen, weights, _layers(height))
-        _load_discriminator(self.disc, weights, _layers(height))
+        self.architecture = Architecture.of(model)
+        self.gen = Generator(self.architecture)
+        self.disc = Discriminator(self.architecture)
+        _load_generator(self.gen, weights, self.architecture)
+        _load_discriminator(self.disc, weights, self.architecture)
         self.gen.to(memory_format=torch.channels_last)
         self.disc.to(memory_format=torch.channels_last)
         adam = {"lr": learning_rate, "betas": (beta1, 0.999), "fused": True}
@@ -130,14 +191,58 @@ class Peer:
         return {"disc_loss": disc_loss.item(), "gen_loss": gen_loss.item()}
 
 
-class Search:
-    """Adam on latents, on running averages: KL(y || G) of ink plus lambda log(1 - D).
+class _Search:
+    """Adam on latents and perhaps more, on running averages.
 
     Args:
       peer: the networks; they are put into eval mode and frozen.
-      target: joint images in [-1, 1], `(n, 3, h, w)` with one for each latent, or
-        `(1, 3, h, w)` with one for all.
       z: latents to begin with, `(n, z_dim)`.
+      offsets: of the first inner layers, which move with z.
+      learning_rate: of Adam.
+    """
+
+    def __init__(
+        self,
+        peer: Peer,
+        z: torch.Tensor,
+        offsets: Sequence[torch.Tensor],
+        learning_rate: float,
+    ) -> None:
+        self.gen = peer.gen.eval().requires_grad_(False)
+        self.disc = peer.disc.eval().requires_grad_(False)
+        self.z = z.detach().clone().requires_grad_()
+        self.offsets = [x.requires_grad_() for x in offsets]
+        moved = [self.z, *self.offsets]
+        self.optimizer = torch.optim.Adam(moved, lr=learning_rate, fused=True)
+
+    def joint(self) -> torch.Tensor:
+        """The picture of every latent."""
+        return self.gen(self.z, self.offsets)
+
+    def loss(self) -> torch.Tensor:
+        """Of every latent, `(n,)`."""
+        raise NotImplementedError
+
+    def step(self) -> torch.Tensor:
+        """One step of Adam; returns the losses before it."""
+        loss = self.loss()
+        self.optimizer.zero_grad()
+        loss.sum().backward()
+        self.optimizer.step()
+        with torch.no_grad():
+            self.z.mul_((3 * self.z.square().mean(1, keepdim=True)).rsqrt())
+            self.z.clamp_(-1, 1)
+        return loss.detach()
+
+
+class Search(_Search):
+    """Of z alone: KL(y || G) of ink plus lambda log(1 - D).
+
+    Args:
+      peer: see `_Search`.
+      target: joint images in [-1, 1], `(n, c, h, w)` with one for each latent, or
+        `(1, c, h, w)` with one for all.
+      z: see `_Search`.
       learning_rate: of Adam.
       perceptual_weight: lambda; at 0, D is not run.
       epsilon: added to every pixel's ink.
@@ -153,50 +258,90 @@ class Search:
         perceptual_weight: float,
         epsilon: float,
     ) -> None:
-        self.gen = peer.gen.eval().requires_grad_(False)
-        self.disc = peer.disc.eval().requires_grad_(False)
+        super().__init__(peer, z, (), learning_rate)
         self.perceptual_weight = perceptual_weight
         self.epsilon = epsilon
         self.log_target = log_ink(target, epsilon)
-        self.z = z.clone().requires_grad_()
-        self.optimizer = torch.optim.Adam([self.z], lr=learning_rate)
 
     def loss(self) -> torch.Tensor:
-        """Of every latent, `(n,)`."""
-        joint = self.gen(self.z)
+        joint = self.joint()
         loss = divergence(self.log_target, log_ink(joint, self.epsilon))
         if self.perceptual_weight:
             loss = loss - self.perceptual_weight * F.softplus(self.disc(joint))
         return loss
 
-    def step(self) -> torch.Tensor:
-        """One step of Adam; returns the losses before it."""
-        loss = self.loss()
-        self.optimizer.zero_grad()
-        loss.sum().backward()
-        self.optimizer.step()
-        with torch.no_grad():
-            self.z.mul_((3 * self.z.square().mean(1, keepdim=True)).rsqrt())
-            self.z.clamp_(-1, 1)
-        return loss.detach()
 
-    @torch.no_grad()
-    def score(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Joint images of the latents, their divergences, their log(1 - D)."""
-        joint = self.gen(self.z)
-        contextual = divergence(self.log_target, log_ink(joint, self.epsilon))
-        return joint, contextual, -F.softplus(self.disc(joint))
+class InnerSearch(_Search):
+    """Of z and offsets of the first inner layers, which begin at 0.
+
+    The mean squared difference of the known sketch, and the mean square of the offsets of
+    each layer, both weighted.
+
+    Args:
+      peer: see `_Search`.
+      target: as for `Search`.
+      z: see `_Search`.
+      layers: how many have offsets, the coarsest first.
+      learning_rate: of Adam.
+      weight: of the difference.
+      penalty: beta, of the offsets.
+    """
+
+    def __init__(
+        self,
+        peer: Peer,
+        target: torch.Tensor,
+        z: torch.Tensor,
+        *,
+        layers: int,
+        learning_rate: float,
+        weight: float,
+        penalty: float,
+    ) -> None:
+        shapes = peer.architecture.inner_shapes[:layers]
+        zeros = [torch.zeros(len(z), *shape) for shape in shapes]
+        offsets = [x.contiguous(memory_format=torch.channels_last) for x in zeros]
+        super().__init__(peer, z, offsets, learning_rate)
+        self.weight = weight
+        self.penalty = penalty
+        self.target = grey_sketch(target)
+
+    def loss(self) -> torch.Tensor:
+        difference = grey_sketch(self.joint()) - self.target
+        loss = self.weight * difference.square().mean((1, 2))
+        for offset in self.offsets:
+            loss = loss + self.penalty * offset.square().mean((1, 2, 3))
+        return loss
+
+
+@torch.no_grad()
+def score(
+    peer: Peer, joint: torch.Tensor, target: torch.Tensor, epsilon: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Divergences from what is known, and log(1 - D), of joint images."""
+    contextual = divergence(log_ink(target, epsilon), log_ink(joint, epsilon))
+    return contextual, -F.softplus(peer.disc(joint))
+
+
+def grey_sketch(joint: torch.Tensor) -> torch.Tensor:
+    """The first sketch of joint images as grey in [0, 1]: `(n, c, h, w)` -> `(n, h, h)`.
+
+    Of halves, which are twice as wide as high, it is the right one of a mirrored picture,
+    in three colours; of planes it is the first channel.
+    """
+    if joint.shape[-1] == joint.shape[-2]:
+        return (joint[:, 0] + 1) / 2
+    sketch = joint[..., joint.shape[-1] // 2 :]
+    weights = sketch.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    return ((sketch * weights).sum(1) + 1) / 2
 
 
 def log_ink(joint: torch.Tensor, epsilon: float) -> torch.Tensor:
-    """Log of the ink of the sketch, which is the right half of a mirrored joint image.
+    """Log of the ink of the first sketch: `(n, c, h, w)` -> `(n, h * h)`.
 
-    `(n, 3, h, w)` -> `(n, h * w / 2)`, each row a distribution.
+    Each row is a distribution.
     """
-    sketch = joint[..., joint.shape[-1] // 2 :]
-    weights = sketch.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
-    grey = ((sketch * weights).sum(1) + 1) / 2
-    ink = (1 - grey + epsilon).flatten(1)
+    ink = (1 - grey_sketch(joint) + epsilon).flatten(1)
     return ink.log() - ink.sum(1, keepdim=True).log()
 
 
@@ -222,7 +367,7 @@ def best_starts(
 
     Args:
       log_starts: what `starts_log_ink` returned.
-      target: joint images in [-1, 1], `(targets, 3, h, w)`.
+      target: joint images in [-1, 1], `(targets, c, h, w)`.
       count: how many.
       epsilon: added to every pixel's ink.
     """
@@ -230,39 +375,40 @@ def best_starts(
     return torch.stack(losses).topk(count, largest=False).indices
 
 
-def mirrored(joint: np.ndarray) -> torch.Tensor:
-    """`(n, h, w, 3)` of `cgan_jax` -> the peer's `(n, 3, h, w)`, channels_last."""
-    turned = np.ascontiguousarray(joint[:, ::-1, ::-1])
+def mirrored(picture: np.ndarray) -> torch.Tensor:
+    """`(n, h, w, c)` of `cgan_jax` -> the peer's `(n, c, h, w)`, channels_last."""
+    turned = np.ascontiguousarray(picture[:, ::-1, ::-1])
     return torch.from_numpy(turned).permute(0, 3, 1, 2)
 
 
 def _load_generator(
-    gen: Generator, weights: dict[str, np.ndarray], layers: int
+    gen: Generator, weights: dict[str, np.ndarray], of: Architecture
 ) -> None:
     kernel = weights["gen/params/linear/kernel"]
-    grid = kernel.reshape(len(kernel), *_GRID, -1)[:, ::-1, ::-1]
+    grid = kernel.reshape(len(kernel), *of.grid, -1)[:, ::-1, ::-1]
     _copy(gen.linear.weight, grid.transpose(3, 1, 2, 0).reshape(-1, len(kernel)))
-    _load_batch_norm(gen.first[0], weights, "gen", "bn_0")
-    for i in range(1, layers + 1):
-        deconv = gen.blocks[3 * (i - 1)]
+    deconvs = [layer[0] for layer in gen.inner[1:]] + [gen.image[0]]
+    for i, deconv in enumerate(deconvs, 1):
         kernel = weights[f"gen/params/deconv_{i}/kernel"][::-1, ::-1]
         _copy(deconv.weight, kernel.transpose(3, 2, 0, 1))
-        if i < layers:
-            _load_batch_norm(gen.blocks[3 * i - 2], weights, "gen", f"bn_{i}")
-    _copy(gen.blocks[-2].bias, weights[f"gen/params/deconv_{layers}/bias"])
+    _copy(deconvs[-1].bias, weights[f"gen/params/deconv_{of.layers}/bias"])
+    for i, layer in enumerate(gen.inner):
+        _load_batch_norm(layer[-2], weights, "gen", f"bn_{i}")
+        if (spread := weights.get(f"gen/spread/std_{i}")) is not None:
+            _copy(gen.get_buffer(f"std_{i}"), spread.reshape(-1, 1, 1))
 
 
 def _load_discriminator(
-    disc: Discriminator, weights: dict[str, np.ndarray], layers: int
+    disc: Discriminator, weights: dict[str, np.ndarray], of: Architecture
 ) -> None:
-    for i in range(layers):
+    for i in range(of.layers):
         conv = disc.blocks[3 * i - 1 if i else 0]
         kernel = weights[f"disc/params/conv_{i}/kernel"][::-1, ::-1]
         _copy(conv.weight, kernel.transpose(3, 2, 0, 1))
         if i:
             _load_batch_norm(disc.blocks[3 * i], weights, "disc", f"bn_{i}")
     _copy(disc.blocks[0].bias, weights["disc/params/conv_0/bias"])
-    grid = weights["disc/params/linear/kernel"].reshape(*_GRID, -1)[::-1, ::-1]
+    grid = weights["disc/params/linear/kernel"].reshape(*of.grid, -1)[::-1, ::-1]
     _copy(disc.linear.weight, grid.transpose(2, 0, 1).reshape(1, -1))
     _copy(disc.linear.bias, weights["disc/params/linear/bias"])
 

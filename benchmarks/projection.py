@@ -1,35 +1,41 @@
-"""Times a step of the search, its growth, its memory, ours beside PyTorch; its quality.
+"""Times the search, its growth, its memory, ours beside PyTorch; its quality.
 
     pip install -e . torch==2.13.0 matplotlib
-    python benchmarks/projection.py            # search steps and memory
+    python benchmarks/projection.py            # search steps, one drawing and memory
     python benchmarks/projection.py --growth   # and docs/figures/growth.png
-    python benchmarks/projection.py --nopeer --filters=32
+    python benchmarks/projection.py --nopeer --filters=32 --layout=halves
     python benchmarks/projection.py --quality --data=FOLDER    # nothing else is measured
 
 A search step is one step of Adam on 64 latents: G (and D) forward, the gradient back to
-z. Ours runs where users run it, in the compiled search: the time of
-`projection.project` with six steps less that with two, by four. The peer is
-`peer_torch.Search.step`. Two processes take turns on one CPU. Both begin from the same
-weights, sketch and latents; the losses there and two steps later must agree, or nothing
-is measured.
+z; in an inner search, to the offsets of the first three inner layers, too. Ours runs where
+users run it, in the compiled search: the time of `projection.project` with six steps less
+that with two, by four. The peers are the steps of `peer_torch.Search` and `InnerSearch`.
+Two processes take turns on one CPU. Both begin from the same weights, sketch and latents;
+the losses there and two steps later must agree, or nothing is measured.
 
 Prints JSON lines, then tables:
-- `search_step`: for each number of filters, with D (`with_disc`) and without; seconds
-  (median, [least, largest]), the cores at work (far below the machine's: others
-  disturbed the run, and PyTorch the most) and `ratio_to_torch` (above 1: ours is faster).
+- `search_step`: for each layout and number of filters, of each stage: `z with D`, `z` and
+  `inner`; seconds (median, [least, largest]), the cores at work (far below the machine's:
+  others disturbed the run, and PyTorch the most) and `ratio_to_torch` (above 1: ours is
+  faster).
+- `one_drawing`: seconds of a whole search by the preset `default` for one drawing with the
+  bundled model, its starts included, in a process that has done one before; 3 s is the
+  goal. The peer does the same steps.
 - `completion_memory`: peak memory of processes that complete 100 sketches with the
   bundled model, in the blocks of `cgan-complete`; few steps, since more need no more.
 - `growth_with_candidates`, `growth_with_sketches` (`--growth`): seconds of whole
   searches, the straight line through them, and the largest deviation from it as a part.
-- `search_quality` (`--quality`): for each preset, what its search has reached on held-out
-  sketches after so many generator passes (of one sketch alone, its starts included), by
-  the same yardsticks for all: KL of ink, mean square error and SSIM of the photograph;
+- `search_quality` (`--quality`): for each preset, and for `default` at other values of
+  `closeness`, what the search has reached on held-out sketches after so many generator
+  passes (of one sketch alone, its starts included), by the same yardsticks for all: KL of
+  ink, mean square error and SSIM of the photograph;
   `passes_to_level`: the fewest passes by which `default` is as good as each other preset
   at its end. Draws docs/figures/quality.png. FOLDER is what cgan-prepare wrote.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +46,7 @@ import _growth
 import _machine
 import _quality
 import _records
+import _settings
 import _turns
 from _records import Record
 from absl import app, flags
@@ -49,31 +56,46 @@ from cgan_jax.configs import default, presets
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(_flags)
 flags.DEFINE_integer("turns", 5, "Measured turns of each side, after one discarded.", 1)
+flags.DEFINE_bool("drawing", True, "Whether to measure a whole search for a drawing.")
 flags.DEFINE_bool("memory", True, "Whether to measure the memory of completing.")
 flags.DEFINE_bool("growth", False, "Whether to measure growth and to draw it.")
-flags.DEFINE_string("model", "faces", "Model of memory and growth, by name or folder.")
+flags.DEFINE_string("model", "faces", "Model of all but the steps, a name or folder.")
 flags.DEFINE_integer("sketches", 100, "Sketches of the memory benchmark.", 1)
 flags.DEFINE_integer("block_size", 1, "Sketches side by side, as in cgan-complete.", 1)
-flags.DEFINE_integer("growth_steps", 10, "Steps of each search of the growth.", 1)
+flags.DEFINE_integer("growth_steps", 10, "Steps of each stage in the growth.", 1)
 flags.DEFINE_integer("growth_runs", 1, "Runs of each point of the growth.", 1)
 flags.DEFINE_string("figure", "docs/figures/growth.png", "Figure of the growth.")
 flags.DEFINE_bool("quality", False, "Measure the quality of answers instead.")
 flags.DEFINE_string("data", None, "Prepared data set of --quality, with validation.")
 flags.DEFINE_integer("examples", 128, "Held-out sketches of --quality.", 1)
 flags.DEFINE_integer("quality_block", 16, "Sketches side by side in --quality.", 1)
-flags.DEFINE_list("presets", list(presets.NAMES), "Searches of --quality.")
+flags.DEFINE_list(
+    "presets",
+    [*presets.NAMES, "default@0", "default@1", "default@auto"],
+    "Searches of --quality: presets, and after an @ another closeness than theirs.",
+)
 flags.DEFINE_string(
     "quality_figure", "docs/figures/quality.png", "Figure of --quality."
 )
 
 _LATENTS = 64
 _FIRST_STEPS, _MORE_STEPS = 2, 4
-_WEIGHTS = (0.01, 0.0)  # the slides', with D; the package's default, without
+# With D at the slides' weight, and the two stages of the package's default.
+_STAGES: dict[str, dict[str, Any]] = {
+    "z with D": {
+        "num_steps": _FIRST_STEPS,
+        "inner_steps": 0,
+        "perceptual_weight": 0.01,
+    },
+    "z": {"num_steps": _FIRST_STEPS, "inner_steps": 0, "perceptual_weight": 0.0},
+    "inner": {"num_steps": 0, "inner_steps": _FIRST_STEPS},
+}
 _MEMORY_STEPS = 2
 
 _SEARCH_COLUMNS = (
+    "layout",
     "filters",
-    "with_disc",
+    "stage",
     "ours_s",
     "ours_spread",
     "ours_cores",
@@ -83,40 +105,44 @@ _SEARCH_COLUMNS = (
     "ratio_to_torch",
     "z_steps_per_s",
 )
+_DRAWING_COLUMNS = (
+    "model",
+    "ours_s",
+    "ours_spread",
+    "ours_cores",
+    "torch_s",
+    "torch_spread",
+    "torch_cores",
+    "ratio_to_torch",
+)
 _MEMORY_COLUMNS = ("sketches", "ours_peak_mb", "torch_peak_mb", "memory_ratio")
 _GROWTH_COLUMNS = ("benchmark", "seconds_fixed", "seconds_each", "largest_deviation")
 _QUALITY_COLUMNS = ("preset", "steps", "passes", *_quality.YARDSTICKS, "seconds_each")
 
 
 def search_steps() -> Iterator[Record]:
-    """Times of each size of network, with D and without."""
-    for filters in map(int, FLAGS.filters):
-        for weight in _WEIGHTS:
-            yield _search_step(filters, weight)
+    """Times of each layout and size of network, of each stage."""
+    for layout, filters, stage in itertools.product(
+        FLAGS.layout, map(int, FLAGS.filters), _STAGES
+    ):
+        yield _search_step(layout, filters, stage)
 
 
-def _search_step(filters: int, perceptual_weight: float) -> Record:
-    config = default.get_config()
-    budget = {
-        "num_starts": _LATENTS,
-        "num_candidates": _LATENTS,
-        "num_steps": _FIRST_STEPS,
-        "perceptual_weight": perceptual_weight,
-    }
-    settings = {
-        "model": config.model.to_dict() | {"base_filters": filters},
-        "search": config.projection.to_dict() | budget,
+def _search_step(layout: str, filters: int, stage: str) -> Record:
+    budget = {"num_starts": _LATENTS, "num_candidates": _LATENTS} | _STAGES[stage]
+    settings = _search_settings(budget) | {
+        "model": _settings.model(layout, filters),
         "more_steps": _MORE_STEPS,
-        "seed": config.seed,
     }
     ours, torch, checked = _turns.measure(
         "search", settings, FLAGS.turns, _check_search, peer=FLAGS.peer
     )
     record: Record = {
         "benchmark": "search_step",
+        "layout": layout,
         "filters": filters,
         "latents": _LATENTS,
-        "with_disc": perceptual_weight != 0,
+        "stage": stage,
     }
     record |= _records.compare(ours, torch) | checked
     rate = _LATENTS / record["ours_s"]
@@ -130,19 +156,43 @@ def _check_search(ours: _turns.Reply, torch: _turns.Reply) -> Record:
     return {"losses_agree_to": first, "later_losses_agree_to": later}
 
 
-def memory() -> Iterator[Record]:
-    """Peaks of completing many sketches."""
-    from cgan_jax import model_files  # after the flags: --help stays fast
+def _search_settings(changes: dict[str, Any]) -> dict[str, Any]:
+    """Of a job: the default search, but for some fields, and what both sides make of it."""
+    from cgan_jax.search import Search  # after the flags: --help stays fast
 
     config = default.get_config()
-    settings = {
+    search = config.projection.to_dict() | changes
+    penalty = float(Search(**search).numbers.offset_penalty)
+    return {"search": search, "offset_penalty": penalty, "seed": config.seed}
+
+
+def _completion_settings(
+    changes: dict[str, Any], sketches: int, block_size: int
+) -> dict[str, Any]:
+    from cgan_jax import model_files
+
+    return _search_settings(changes) | {
         "name": FLAGS.model,
         "model": model_files.load(FLAGS.model).config["model"],
-        "search": config.projection.to_dict() | {"num_steps": _MEMORY_STEPS},
-        "sketches": FLAGS.sketches,
-        "block_size": FLAGS.block_size,
-        "seed": config.seed,
+        "sketches": sketches,
+        "block_size": block_size,
     }
+
+
+def one_drawing() -> Iterator[Record]:
+    """Times of a whole search for one drawing; what the first turn compiles is there."""
+    settings = _completion_settings({}, 1, 1)
+    ours, torch, _ = _turns.measure(
+        "completion", settings, FLAGS.turns, lambda *_: {}, peer=FLAGS.peer
+    )
+    record: Record = {"benchmark": "one_drawing", "model": FLAGS.model}
+    yield record | {"search": settings["search"]} | _records.compare(ours, torch)
+
+
+def memory() -> Iterator[Record]:
+    """Peaks of completing many sketches."""
+    steps = {"num_steps": _MEMORY_STEPS, "inner_steps": _MEMORY_STEPS}
+    settings = _completion_settings(steps, FLAGS.sketches, FLAGS.block_size)
     ours, torch, _ = _turns.measure(
         "completion", settings, 1, lambda *_: {}, peer=FLAGS.peer, discarded=0
     )
@@ -166,7 +216,7 @@ def growth() -> Iterator[Record]:
     """Straight lines through the times of whole searches; draws them."""
     config = default.get_config()
     search: dict[str, Any] = config.projection.to_dict()
-    search |= {"num_steps": FLAGS.growth_steps}
+    search |= {"num_steps": FLAGS.growth_steps, "inner_steps": FLAGS.growth_steps}
     lines = _growth.measure(
         FLAGS.model, search, FLAGS.block_size, config.seed, FLAGS.growth_runs
     )
@@ -223,6 +273,8 @@ def main(argv: list[str]) -> None:
     if FLAGS.growth:
         _machine.require("matplotlib", "--growth draws: `pip install matplotlib`")
     _records.report(search_steps(), _SEARCH_COLUMNS)
+    if FLAGS.drawing:
+        _records.report(one_drawing(), _DRAWING_COLUMNS)
     if FLAGS.memory:
         _records.report(memory(), _MEMORY_COLUMNS)
     if FLAGS.growth:

@@ -7,12 +7,13 @@ Both sides trace the same step turn by turn, by `jax.profiler` and by `torch.pro
 Tracing costs time of its own: the sums tell shares, `train_step.py` tells times. Kernels
 that run side by side are added up, so that a sum may exceed the step.
 
-Prints a JSON line for each number of filters and a table: milliseconds of each kind of
-work, medians over the turns.
+Prints a JSON line for each kind of work, of each layout and number of filters, and a table:
+milliseconds, medians over the turns.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Sequence
 
@@ -31,14 +32,20 @@ flags.DEFINE_integer("batch", 64, "Pairs a step.", 2)
 flags.DEFINE_integer("turns", 3, "Traced steps of each side, after one discarded.", 1)
 
 
-def measure(filters: int) -> list[Record]:
+def measure(layout: str, filters: int) -> list[Record]:
     """One row for each kind of work."""
-    settings = _settings.train_step(filters, FLAGS.batch)
+    settings = _settings.train_step(layout, filters, FLAGS.batch)
     ours, torch, _ = _turns.measure(
         "profile", settings, FLAGS.turns, lambda *_: {}, peer=FLAGS.peer
     )
+    case: Record = {
+        "benchmark": "step_profile",
+        "layout": layout,
+        "filters": filters,
+    }
     return [
-        {"benchmark": "step_profile", "filters": filters, "kind": kind}
+        case
+        | {"kind": kind}
         | {"ours_ms": _median(ours, kind), "torch_ms": _median(torch, kind)}
         for kind in (*_kinds.KINDS, "step")
     ]
@@ -59,8 +66,9 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
     if FLAGS.peer:
         _machine.require_torch()
-    rows = (row for filters in FLAGS.filters for row in measure(int(filters)))
-    _records.report(rows, ("filters", "kind", "ours_ms", "torch_ms"))
+    cases = itertools.product(FLAGS.layout, map(int, FLAGS.filters))
+    rows = (row for case in cases for row in measure(*case))
+    _records.report(rows, ("layout", "filters", "kind", "ours_ms", "torch_ms"))
 
 
 if __name__ == "__main__":

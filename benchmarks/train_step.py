@@ -2,18 +2,18 @@
 
     pip install -e . torch==2.13.0
     python benchmarks/train_step.py
+    python benchmarks/train_step.py --layout=planes,halves --devices=1
     python benchmarks/train_step.py --filters=32 --nopeer
-    python benchmarks/train_step.py --devices=1,2
 
 Two processes take turns on one CPU: `cgan_jax.train_step` as the training loop runs it
 (`pmap` on `--devices`, the state donated, the batch on the host), and
 `peer_torch.Peer.train_step`. Both begin from the same weights, batch and latents, and the
 losses of that first step must agree, or nothing is measured.
 
-Prints a JSON line for each number of filters and devices, then a table: seconds a step (median,
-[least, largest]), the cores at work (far below the machine's: others disturbed the run,
-and PyTorch the most), `ratio_to_torch` (above 1: ours is faster), and each process's peak
-memory, compilation included.
+Prints a JSON line for each layout, number of filters and number of devices, then a table:
+seconds a step (median, [least, largest]), the cores at work (far below the machine's:
+others disturbed the run, and PyTorch the most), `ratio_to_torch` (above 1: ours is faster),
+and each process's peak memory, compilation included.
 """
 
 from __future__ import annotations
@@ -33,9 +33,12 @@ flags.adopt_module_key_flags(_flags)
 flags.DEFINE_integer("batch", 64, "Pairs a step.", 2)
 flags.DEFINE_integer("turns", 7, "Measured turns of each side, after one discarded.", 1)
 flags.DEFINE_integer("steps", 1, "Steps a turn.", 1)
-flags.DEFINE_list("devices", ["1"], "CPU devices that share our batch, a run for each.")
+flags.DEFINE_list(
+    "devices", ["1", "2"], "CPU devices that share our batch, a run for each."
+)
 
 _COLUMNS = (
+    "layout",
     "filters",
     "batch",
     "devices",
@@ -53,15 +56,16 @@ _COLUMNS = (
 )
 
 
-def measure(filters: int, devices: int) -> Record:
-    """Times of one size of network on so many devices."""
-    settings = _settings.train_step(filters, FLAGS.batch, devices)
+def measure(layout: str, filters: int, devices: int) -> Record:
+    """Times of one layout and size of network on so many devices."""
+    settings = _settings.train_step(layout, filters, FLAGS.batch, devices)
     settings |= {"steps": FLAGS.steps}
     ours, torch, checked = _turns.measure(
         "train_step", settings, FLAGS.turns, _check, peer=FLAGS.peer
     )
     record: Record = {
         "benchmark": "train_step",
+        "layout": layout,
         "filters": filters,
         "batch": FLAGS.batch,
         "devices": devices,
@@ -85,7 +89,9 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
     if FLAGS.peer:
         _machine.require_torch()
-    cases = itertools.product(map(int, FLAGS.filters), map(int, FLAGS.devices))
+    cases = itertools.product(
+        FLAGS.layout, map(int, FLAGS.filters), map(int, FLAGS.devices)
+    )
     _records.report(itertools.starmap(measure, cases), _COLUMNS)
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_models import random_model
+from tiny_models import LAYOUTS, random_model, save_random_model
 
-from cgan_jax import complete
+from cgan_jax import block_search
 from cgan_jax.answers import Task
-from cgan_jax.configs import default
+from cgan_jax.configs import default, presets
 from cgan_jax.projection import Search, count_passes
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -27,8 +27,16 @@ import _quality
 import _records
 import _settings
 import _turns
+import _worker_ours
 
-SCRIPTS = ("train_step", "step_profile", "projection", "cold_start", "input_pipeline")
+SCRIPTS = (
+    "train_step",
+    "step_profile",
+    "projection",
+    "cold_start",
+    "input_pipeline",
+    "check_peer",
+)
 # Writes down when it works; its seconds are the number of the turn times `factor`.
 WORKER = """
 import sys
@@ -217,29 +225,38 @@ def test_passes_to_a_level_by_hand():
     assert found["passes_sketch_kl"] is None and found["ratio_photo_mse"] is None
 
 
-@pytest.mark.usefixtures("quick_compilation")
-def test_a_curve_ends_at_the_answers_of_the_search():
-    model = random_model()
+def small_search(**changes):
+    """Of both stages, for `tiny_models`."""
     search = dict(default.get_config().projection)
-    search |= {"num_starts": 64, "stages": ((6, 2),), "num_candidates": 2}
-    search = Search(**search | {"num_steps": 4})
+    search |= {"num_starts": 64, "num_candidates": 2, "inner_layers": 2}
+    return search | {"num_steps": 4, "inner_steps": 2} | changes
+
+
+@pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.parametrize(
+    ("layout", "closeness", "levels"), [("halves", 0.5, 1), ("planes", "auto", 4)]
+)
+def test_a_curve_ends_at_the_answers_of_the_search(layout, closeness, levels):
+    model = random_model(layout=layout)
+    search = Search(**small_search(closeness=closeness))
     rng = np.random.default_rng(0)
-    size = model.models.gen.height
+    size = model.models.gen.joint.size
     sketches = rng.integers(0, 256, (3, size, size), np.uint8)
     photos = rng.integers(0, 256, (3, size, size, 3), np.uint8)
     task = Task("xdog", ("a", "b", "c"), sketches, photos)
     found = _quality._follow("mine", model, task, search, block_size=2, seed=0)
     assert found.steps == [0, 1, 2, 3, 4, 5, 6]
     passes = count_passes(search)
-    assert found.passes[0] == 64 + 6 and found.passes[-1] == passes.alone
-    assert found.passes[1] == 64 + 2 * 6 * 1 + 6
-    assert found.passes[2] == 64 + 2 * 6 * 2 + 2  # two of the six are kept
-    targets, mask = task.targets()
+    assert found.passes[0] == 64 + 2 and found.passes[-1] == passes.alone
+    assert found.passes[4] == 64 + 2 * 2 * 4 + 2
+    # Each of the two once for each level.
+    assert found.passes[5] == 64 + 2 * (2 * 4 + 2 * levels) + 2 * levels
+    targets, mask = task.targets(model.models.gen.joint)
     answers = list(
-        complete.search_targets(model, targets, mask, search, seed=0, block_size=2)
+        block_search.search_targets(model, targets, mask, search, seed=0, block_size=2)
     )
     joint = np.stack([answer.joint[0] for answer in answers])
-    want = _quality._scores(joint, task)
+    want = _quality._scores(joint, task, model)
     for name, values in found.scores.items():
         assert values.shape == (7, 3)
         np.testing.assert_allclose(values[-1], want[name], rtol=1e-3)
@@ -248,6 +265,55 @@ def test_a_curve_ends_at_the_answers_of_the_search():
         found.scores["sketch_kl"][-1].mean(), 1e-3
     )
     assert "seconds_each" in last
+
+
+def test_a_search_of_the_quality_is_a_preset_or_one_at_another_closeness():
+    for name in presets.NAMES:
+        assert _quality.search_of(name) == Search(**presets.get_projection(name))
+    assert _quality.search_of("default@0").closeness == 0
+    assert _quality.search_of("default@auto").closeness == "auto"
+    with pytest.raises(ValueError, match="no preset 'mine'"):
+        _quality.search_of("mine@1")
+    with pytest.raises(ValueError, match="closeness is '2'"):
+        _quality.search_of("default@2")
+
+
+def start_of(folder):
+    with np.load(folder / "start.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.parametrize("stage", ["z", "inner"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_search_step_is_timed_and_its_start_handed_over(layout, stage, tmp_path):
+    steps = {"z": (2, 0), "inner": (0, 2)}[stage]
+    search = small_search(num_steps=steps[0], inner_steps=steps[1], closeness=1.0)
+    search |= {"num_starts": 3, "num_candidates": 3}
+    settings = {"model": LAYOUTS[layout], "search": search, "more_steps": 1}
+    settings |= {"seed": 0, "folder": str(tmp_path)}
+    ready, turn = _worker_ours.prepare_search(settings)
+    assert len(ready["first"]) == 3 and ready["later"] == sorted(ready["later"])
+    assert sum(ready["later"]) < sum(ready["first"])
+    assert isinstance(turn()["seconds"], float)
+    start = start_of(tmp_path)
+    assert start["z"].shape == (3, 8)
+    shapes = {"halves": (1, 16, 32, 3), "planes": (1, 16, 16, 6)}
+    assert start["target"].shape == shapes[layout]
+    assert {"gen/spread/std_0", "disc/params/linear/kernel"} < set(start)
+
+
+@pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_drawings_are_completed_from_what_is_handed_over(layout, tmp_path):
+    save_random_model(tmp_path / "model", layout=layout)
+    settings = {"name": str(tmp_path / "model"), "search": small_search(), "seed": 0}
+    settings |= {"sketches": 3, "block_size": 2, "folder": str(tmp_path)}
+    _, turn = _worker_ours.prepare_completion(settings)
+    reply = turn()
+    assert len(reply["best"]) == 3 and min(reply["best"]) > 0 < reply["seconds"]
+    start = start_of(tmp_path)
+    assert len(start["target"]) == 3 and start["z"].shape == (64, 8)
 
 
 def python(*arguments):
@@ -271,11 +337,22 @@ def test_help_is_quick_and_says_what_is_printed(name):
     assert not imported & {"jax", "flax", "torch", "matplotlib"}
 
 
-def test_filters_that_are_no_numbers_are_a_usage_error():
-    result = python("train_step.py", "--filters=64,many")
+@pytest.mark.parametrize("flag", ["--filters=64,many", "--layout=planes,quarters"])
+def test_filters_that_are_no_numbers_and_unknown_layouts_are_usage_errors(flag):
+    result = python("train_step.py", flag)
     assert result.returncode == 1
-    assert "--filters" in result.stderr
+    assert flag.partition("=")[0] in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="PyTorch is not installed"
+)
+def test_the_peer_computes_what_ours_does():
+    result = python("check_peer.py", "--layout=planes,halves", "--filters=4")
+    assert result.returncode == 0, result.stderr
+    records = [json.loads(line) for line in result.stdout.splitlines()[:2]]
+    assert [record["layout"] for record in records] == ["planes", "halves"]
 
 
 def test_blocks_are_as_large_as_those_of_the_command():
@@ -285,8 +362,9 @@ def test_blocks_are_as_large_as_those_of_the_command():
     assert int(ours.stdout) >= 1
 
 
-def test_a_training_step_is_taken_apart_by_kinds(tmp_path):
-    settings = _settings.train_step(filters=8, batch=4)
+@pytest.mark.parametrize("layout", _settings.LAYOUTS)
+def test_a_training_step_is_taken_apart_by_kinds(layout, tmp_path):
+    settings = _settings.train_step(layout, filters=8, batch=4)
     settings["model"] |= {"height": 16, "z_dim": 8}
     argument = json.dumps(settings | {"folder": str(tmp_path)})
     script = str(FOLDER / "_worker_ours.py")
