@@ -10,7 +10,7 @@ TYPE_CHECKING = False  # as typing's, without its import
 if TYPE_CHECKING:
     from cgan_jax.completer import Completer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def load(name_or_folder: str) -> "Completer":
