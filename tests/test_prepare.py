@@ -63,10 +63,13 @@ import sys
 from absl import flags
 from cgan_jax.dataset import open_pairs
 from cgan_jax.input_pipeline import make_train_iterator
+from cgan_jax.joint import Joint, Part
 
 flags.FLAGS.mark_as_parsed()
 pairs = open_pairs(sys.argv[1], "train")
-print(next(make_train_iterator(pairs, batch_size=2, seed=0))["joint"].shape, pairs.names)
+joint = Joint(8, (Part("xdog", "sketch", 1), Part("photo", "photo", 3)))
+batch = next(make_train_iterator(pairs, joint, batch_size=2, seed=0))
+print(batch["joint"].shape, pairs.names)
 """
 
 
@@ -77,7 +80,7 @@ def test_neither_preparing_nor_reading_imports_tensorflow(photos, tmp_path, trap
     assert f"{tmp_path / 'pairs'}: {NUM_PICTURES} train\n" == result.stdout
     result = run(["-c", _READ, tmp_path / "pairs"], trap)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("(2, 8, 16, 3) ('train/0.png', ")
+    assert result.stdout.startswith("(2, 8, 8, 4) ('train/0.png', ")
 
 
 def test_the_same_again_says_so_and_ends_well(photos, tmp_path):
