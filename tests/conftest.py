@@ -6,6 +6,8 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import contextlib
+import gc
+import pathlib
 import subprocess
 
 import jax
@@ -17,6 +19,24 @@ from tiny_archives import disc, encode
 
 install_import_hook("cgan_jax", "beartype.beartype")
 flags.FLAGS.mark_as_parsed()  # grain reads one
+_MANY_MAPS = 20_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs_end_with_their_module():
+    """A process may map so many pieces of memory, and each program that jax keeps has some.
+
+    Linux allows 65,530 (vm.max_map_count); beyond them the compiler crashes.
+    """
+    yield
+    if _count_maps() > _MANY_MAPS:
+        jax.clear_caches()
+        gc.collect()
+
+
+def _count_maps():
+    maps = pathlib.Path("/proc/self/maps")
+    return len(maps.read_bytes().splitlines()) if maps.exists() else 0
 
 
 @pytest.fixture(scope="module")
