@@ -264,26 +264,27 @@ def test_a_closeness_that_there_is_not_names_its_flag(value):
     assert "Traceback" not in result.stderr
 
 
-def test_a_closeness_without_an_inner_search_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ("--preset=paper", "--closeness=0.9"),
+            "--closeness=0.9 needs an inner search, and inner_steps is 0",
+        ),
+        (
+            ("--mask=m.png", "--style=xdog"),
+            "--style says what a drawing is, and --mask what of a joint image",
+        ),
+    ],
+    ids=["closeness without inner steps", "style beside a mask"],
+)
+def test_flags_that_contradict_each_other_are_refused(options, message, tmp_path):
     drawing = tmp_path / "x.png"
     drawing.write_bytes(b"")
-    options = f"--input={drawing}", f"--output={tmp_path / 'out'}", "--preset=paper"
-    result = run_command("complete", *options, "--closeness=0.9")
+    inputs = f"--input={drawing}", f"--output={tmp_path / 'out'}"
+    result = run_command("complete", *inputs, *options)
     assert result.returncode == 1
-    assert "--closeness=0.9 needs an inner search, and inner_steps is 0" in (
-        result.stderr
-    )
-
-
-def test_a_style_says_nothing_of_joint_images(tmp_path):
-    drawing = tmp_path / "x.png"
-    drawing.write_bytes(b"")
-    options = f"--input={drawing}", f"--output={tmp_path / 'out'}", "--mask=m.png"
-    result = run_command("complete", *options, "--style=xdog")
-    assert result.returncode == 1
-    assert "--style says what a drawing is, and --mask what of a joint image" in (
-        result.stderr
-    )
+    assert message in result.stderr
 
 
 def test_an_unknown_config_is_named(tmp_path):
